@@ -1,0 +1,42 @@
+# Every target builds what it needs; only python3 (3.11 or later, with venv) and make have to be there.
+
+PYTHON ?= python3
+MODEL ?= hardened
+# Names without the path: the checkout may lie under a path with spaces.
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help gate test lint types suite fixtures-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+gate: $(READY) ## run the example release gate; MODEL=fragile judges the classifier that fails
+	@mkdir -p reports
+	MODEL="$(MODEL)" $(BIN)/python -m pytest examples/release_gate --color=yes \
+		--robustness-report=reports/robustness.html --robustness-json=reports/robustness.json
+
+test: lint types suite ## lint, types and the whole suite
+
+lint: $(READY) ## ruff: rules and format
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(READY) ## mypy --strict
+	$(BIN)/python -m mypy --strict -p pytest_robustness -p fixtures
+
+suite: $(READY) ## the tests
+	$(BIN)/python -m pytest
+
+fixtures-check: $(READY) ## redraw the example pictures in memory and compare them byte by byte
+	$(BIN)/python -m fixtures.draw --check
+
+# uv installs torch in seconds where pip takes minutes; it is a tool of this virtual environment alone.
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable ".[dev]"
+	touch $(READY)
+
+clean: ## remove the virtual environment, caches and reports
+	rm -rf .venv reports build dist .pytest_cache .mypy_cache .ruff_cache

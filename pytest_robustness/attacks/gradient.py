@@ -1,0 +1,138 @@
+"""Attacks by the gradient of the model with respect to the image: one loop, its settings named.
+
+Images are float32 RGB in [0, 1], (n, c, h, w); epsilon is the radius of the ball, in the same units, one
+per image. Gradients of the sum over images are gradients of each image alone: losses are never averaged.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import torch
+
+from pytest_robustness.errors import InputError
+from pytest_robustness.norms import project, steepest
+from pytest_robustness.seeding import Streams
+from pytest_robustness.types import Classifier, Goal, Images, Norm, Strengths, constructor_call
+
+__all__ = ["FGSM", "PGD"]
+
+
+@dataclass(frozen=True, repr=False)
+class FGSM:
+    """One step of length epsilon along the steepest direction of the loss.
+
+    Linf: x + epsilon * sign(grad_x J) (Goodfellow, Shlens, Szegedy 2015, section 4); L2: along the
+    normalised gradient.
+    """
+
+    norm: Norm = "linf"
+
+    unit: ClassVar[str] = "epsilon"
+    __repr__ = constructor_call
+
+    def __post_init__(self) -> None:
+        _check_norm(self)
+
+    @property
+    def limit(self) -> float:
+        return _limit(self.norm)
+
+    def against(
+        self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
+    ) -> Images:
+        return _ascend(classifier, goal, images, images, strengths, norm=self.norm, steps=1, step_size=1.0)
+
+
+@dataclass(frozen=True, repr=False)
+class PGD:
+    """Projected gradient ascent (Madry et al. 2018, equation 3).
+
+    `steps` steps of length `step_size * epsilon`, each projected back to the ball and to [0, 1]. Without a
+    `step_size` it is 2.5 / steps, so that the ball can be crossed. `random_start` begins at a point of
+    the ball drawn by image id. An image that reached its goal stays where it first did.
+    """
+
+    steps: int = 20
+    step_size: float | None = None
+    norm: Norm = "linf"
+    random_start: bool = False
+
+    unit: ClassVar[str] = "epsilon"
+    __repr__ = constructor_call
+
+    def __post_init__(self) -> None:
+        _check_norm(self)
+        if self.steps < 1:
+            raise InputError(f"{self!r}: expected steps >= 1, got {self.steps}")
+        if self.step_size is not None and not self.step_size > 0:
+            raise InputError(
+                f"{self!r}: expected a step_size > 0 (a fraction of epsilon), got {self.step_size}; "
+                "leave it out for 2.5 / steps"
+            )
+
+    @property
+    def limit(self) -> float:
+        return _limit(self.norm)
+
+    def against(
+        self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
+    ) -> Images:
+        start = images
+        if self.random_start:
+            away = streams.child("start").uniform(images) * 2 - 1
+            if self.norm == "l2":
+                away = steepest(streams.child("start").normal(images), "l2")
+            start = (images + away * strengths.reshape(-1, 1, 1, 1)).clamp(0, 1)
+        step_size = 2.5 / self.steps if self.step_size is None else self.step_size
+        return _ascend(
+            classifier, goal, images, start, strengths, norm=self.norm, steps=self.steps, step_size=step_size
+        )
+
+
+def _ascend(
+    classifier: Classifier,
+    goal: Goal,
+    images: Images,
+    start: Images,
+    epsilons: Strengths,
+    *,
+    norm: Norm,
+    steps: int,
+    step_size: float,
+) -> Images:
+    """Step along the steepest direction, project, and leave each image at its first success."""
+    lengths = (step_size * epsilons).reshape(-1, 1, 1, 1)
+    current = start
+    for step in range(steps):
+        gradients, reached = _gradients(classifier, goal, current)
+        moved = current + lengths * steepest(gradients, norm)
+        moved = (images + project(moved - images, norm, epsilons)).clamp(0, 1)
+        # The first step is always taken, so that one step is FGSM on every image.
+        keep = reached if step else torch.zeros_like(reached)
+        current = torch.where(keep.reshape(-1, 1, 1, 1), current, moved)
+    return current
+
+
+def _gradients(classifier: Classifier, goal: Goal, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradient of each image's objective, and whether the image has reached the goal already."""
+    with torch.enable_grad():
+        images = images.detach().requires_grad_()
+        logits = classifier(images)
+        if not logits.requires_grad:
+            raise InputError(
+                "expected logits that depend on the images by differentiable operations, got logits without a "
+                "gradient; remove no_grad, detach() or a round trip through numpy from the model's forward"
+            )
+        (gradients,) = torch.autograd.grad(goal.objective(logits).sum(), images)
+    return gradients, goal.reached(logits.detach())
+
+
+def _check_norm(attack: FGSM | PGD) -> None:
+    if attack.norm not in get_args(Norm):
+        raise InputError(f"{attack!r}: expected norm 'linf' or 'l2', got {attack.norm!r}")
+
+
+def _limit(norm: Norm) -> float:
+    """In Linf an epsilon of 1 is every image; an L2 ball has no largest radius that fits all sizes."""
+    return 1.0 if norm == "linf" else math.inf

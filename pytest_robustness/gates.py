@@ -1,0 +1,146 @@
+"""Gates: what is required of a measurement, and the sentences that say why it passed or failed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_robustness.errors import InputError
+from pytest_robustness.measurements import furthest_off, proportion_text
+from pytest_robustness.records import Evaluation, Ladder, Verdict, strength_text
+from pytest_robustness.stats import proportion_interval
+
+__all__ = ["AccuracyAtLeast", "GateFailed", "HoldsUntil", "VoteRecovers"]
+
+_NAMED = 5
+
+
+class GateFailed(AssertionError):
+    """A gate that did not pass; `verdict` has the numbers, the message its sentences."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"{verdict.claim}\n{verdict.reason}")
+        self.verdict = verdict
+
+
+@dataclass(frozen=True)
+class AccuracyAtLeast:
+    """At least this share of the images is answered with an accepted class; abstaining counts as wrong."""
+
+    at_least: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.at_least, bool) or not isinstance(self.at_least, (int, float)) or not 0 < self.at_least <= 1:
+            raise InputError(
+                f"expected at_least to be a share in (0, 1], got {self.at_least!r}; a gate at 0 would pass every model"
+            )
+
+    def judge(self, evaluation: Evaluation) -> Verdict:
+        k, n = evaluation.correct, len(evaluation.outcomes)
+        # The least count that clears the bar; the tolerance keeps 0.7 * 10 from asking for 8.
+        needed = math.ceil(self.at_least * n - 1e-9)
+        reason = f"accuracy {proportion_text(evaluation)}, required >= {self.at_least:g}"
+        if k < needed:
+            missing = needed - k
+            reason += (
+                f"\nshort by {self.at_least - k / n:.4g}: {_count(missing, 'more image')} {'has' if missing == 1 else 'have'} to hold"
+                f"\nfurthest off: {furthest_off(evaluation)}"
+            )
+        return Verdict(
+            gate="accuracy",
+            claim=f"accuracy under {evaluation.case.title} >= {self.at_least:g}",
+            status="pass" if k >= needed else "fail",
+            reason=reason,
+            measured=k / n,
+            required=float(self.at_least),
+            margin=k / n - self.at_least,
+            n=n,
+            interval=proportion_interval(k, n),
+            evaluations=(evaluation,),
+        )
+
+
+@dataclass(frozen=True)
+class HoldsUntil:
+    """Top-1 stays in the accepted classes at every level up to and including `strength`, for every image."""
+
+    strength: float
+
+    def judge(self, ladders: Sequence[Ladder]) -> Verdict:
+        unit, stress = ladders[0].unit, ladders[0].stress
+        required = f"{unit} {strength_text(unit, self.strength)}"
+        fallen = [ladder for ladder in ladders if ladder.broke is not None]
+        # An image that is wrong when clean holds nowhere: it has no measured strength.
+        held = [ladder.held for ladder in ladders]
+        measured = None if None in held else min(strength for strength in held if strength is not None)
+        if len(ladders) == 1:
+            reason = _ladder_sentence(ladders[0])
+        else:
+            reason = f"{len(ladders) - len(fallen)} of {len(ladders)} images hold until {required}"
+            worst = sorted(fallen, key=lambda ladder: (ladder.broke, ladder.image))
+            reason += "".join(f"\n{_ladder_sentence(ladder)}" for ladder in worst[:_NAMED]) + _and_more(worst)
+        if fallen:
+            reason += f"\nrequired: {required}" + (
+                "" if measured is None else f", short by {self.strength - measured:.4g}"
+            )
+        return Verdict(
+            gate="holds-until",
+            claim=f"top-1 holds until {required} under {stress}",
+            status="fail" if fallen else "pass",
+            reason=reason,
+            measured=measured,
+            required=float(self.strength),
+            margin=None if measured is None else measured - self.strength,
+            n=len(ladders),
+            ladders=tuple(ladders),
+        )
+
+
+@dataclass(frozen=True)
+class VoteRecovers:
+    """The vote's majority is an accepted class, for every image; an abstention does not recover it."""
+
+    def judge(self, voted: Evaluation, alone: Evaluation) -> Verdict:
+        pairs = list(zip(voted.outcomes, alone.outcomes, strict=True))
+        lost = [(vote, single) for vote, single in pairs if not vote.correct]
+        k, n = voted.correct, len(pairs)
+        sentences = [
+            f"{vote.image}: the voters say {', '.join(vote.votes)}; without the vote the model says {single.answer}; "
+            f"accepted: {' or '.join(vote.accepted)}"
+            for vote, single in (pairs if n == 1 else lost)
+        ]
+        summary = [] if n == 1 else [f"{k} of {n} images are recovered, {alone.correct} are right without the vote"]
+        return Verdict(
+            gate="vote-recovers",
+            claim=f"{voted.case.defense} recovers the class under {alone.case.title}",
+            status="fail" if lost else "pass",
+            reason="\n".join(summary + sentences[:_NAMED]) + _and_more(sentences),
+            measured=k / n,
+            required=1.0,
+            margin=k / n - 1.0,
+            n=n,
+            interval=proportion_interval(k, n),
+            evaluations=(voted, alone),
+        )
+
+
+def _ladder_sentence(ladder: Ladder) -> str:
+    strength, last = ladder.rungs[-1]
+    accepted = " or ".join(last.accepted)
+    if ladder.held is None:
+        return f"{ladder.image} is wrong on the clean image already: {last.answer}; accepted: {accepted}"
+    held = strength_text(ladder.unit, ladder.held)
+    if ladder.broke is None:
+        return f"{ladder.image} holds until {ladder.unit} {held}: {last.answer}"
+    broke = strength_text(ladder.unit, strength)
+    return (
+        f"{ladder.image} holds until {ladder.unit} {held} and breaks at {broke}: {last.answer}, "
+        f"{accepted} {last.subject:.2f}"
+    )
+
+
+def _and_more(rows: Sequence[object]) -> str:
+    return f"\n... and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

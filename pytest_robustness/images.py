@@ -1,0 +1,143 @@
+"""Image files to pixels and back, by rules that are stated; the one door to PIL.
+
+Pixels are float32 RGB in [0, 1], (c, h, w). Nothing is converted silently: a file that is not 8-bit RGB is
+refused unless its kind is named in `accept`.
+"""
+
+import base64
+import io
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from pytest_robustness.errors import InputError
+
+__all__ = ["Kind", "check_kinds", "data_uri", "read_image", "read_overlay"]
+
+Kind: TypeAlias = Literal["grey", "alpha", "16-bit"]
+
+_DEEP: tuple[Kind | None, str] = ("16-bit", "16 bits a channel")
+_KINDS: dict[str, tuple[Kind | None, str]] = {
+    "L": ("grey", "one channel"),
+    "LA": ("alpha", "one channel and an alpha channel"),
+    "RGBA": ("alpha", "an alpha channel"),
+}
+_REMEDY: dict[Kind, str] = {
+    "grey": "accept={'grey'} copies the channel to red, green and blue",
+    "alpha": "accept={'alpha'} lays the image over white",
+    "16-bit": "accept={'16-bit'} keeps the upper 8 bits of colours and all 16 of grey",
+}
+
+
+def check_kinds(accept: Collection[str], where: str) -> frozenset[Kind]:
+    """The kinds of files to accept beside 8-bit RGB; InputError names the ones there are."""
+    unknown = [kind for kind in accept if kind not in get_args(Kind)] if not isinstance(accept, str) else [accept]
+    if unknown:
+        raise InputError(f"{where}: expected accept to be a set out of 'grey', 'alpha', '16-bit', got {accept!r}")
+    return frozenset(kind for kind in get_args(Kind) if kind in accept)
+
+
+def read_image(
+    path: Path, *, accept: Collection[Kind] = (), resize: int | None = None, crop: int | None = None
+) -> torch.Tensor:
+    """The pixels of one file, (3, h, w) float32 in [0, 1].
+
+    `resize` scales the short side to that many pixels (PIL's bilinear filter, which averages when it
+    shrinks), `crop` cuts a square of that side from the centre: to the pixel what torchvision's Resize and
+    CenterCrop do. Kinds other than 8-bit RGB follow the
+    rules that `accept` names: grey is copied to the three channels, alpha is laid over white, of
+    16 bits a channel grey is divided by 65535 and colours keep the upper 8.
+
+    Raises InputError for a file that is missing, unreadable or truncated, of a kind not accepted, or
+    smaller than the crop.
+    """
+    image, deep = _decoded(path)
+    image = _as_rgb(image, deep, path, accept)
+    if resize is not None and min(image.size) != resize:
+        short = min(image.size)
+        # The long side is cut to whole pixels, not rounded, as torchvision does: published accuracies rest on it.
+        size = (int(resize * image.width / short), int(resize * image.height / short))
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    if crop is not None:
+        if min(image.size) < crop:
+            raise InputError(
+                f"{path}: expected at least {crop} x {crop} pixels for crop={crop}, got {image.width} x {image.height}; "
+                f"add resize={crop} or crop less"
+            )
+        left, top = round((image.width - crop) / 2), round((image.height - crop) / 2)
+        image = image.crop((left, top, left + crop, top + crop))
+    return _pixels(image)
+
+
+def read_overlay(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Colour (3, h, w) and opacity (1, h, w) of an overlay file, float32 in [0, 1].
+
+    Opacity is the alpha channel, 1 everywhere in a file without one. Raises InputError as `read_image` does.
+    """
+    image, deep = _decoded(path)
+    if image.mode in ("RGBA", "LA"):
+        pixels = _pixels(image.convert("RGBA"))
+        return pixels[:3], pixels[3:]
+    colour = _pixels(_as_rgb(image, deep, path, get_args(Kind)))
+    return colour, torch.ones_like(colour[:1])
+
+
+def data_uri(pixels: torch.Tensor) -> str:
+    """The pixels, (3, h, w) in [0, 1], as a PNG in a data URI, for a report."""
+    array = (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _decoded(path: Path) -> tuple[Image.Image, bool]:
+    """The decoded file, and whether it stores colours with 16 bits, of which Pillow keeps the upper 8."""
+    try:
+        with warnings.catch_warnings():
+            # A file large enough to be a decompression bomb is refused, not warned about.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                deep = any(";16" in str(tile[3]) for tile in image.tile)
+                image.load()
+                return image, deep
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected an image file, found none; check the path") from None
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{path}: expected an image, got a file in no format that Pillow reads; replace or remove it"
+        ) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise InputError(
+            f"{path}: expected at most {Image.MAX_IMAGE_PIXELS} pixels, got more; shrink the file"
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected a whole image, got one that can't be decoded ({error}); replace or remove it"
+        ) from None
+
+
+def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]) -> Image.Image:
+    """The image as 8-bit RGB or, where 16-bit grey is accepted, as it is."""
+    if image.mode == "RGB" and not deep:
+        return image
+    kind, what = _DEEP if deep else _KINDS.get(image.mode, (None, f"mode {image.mode!r}"))
+    remedy = "convert the file to RGB" + (f", or {_REMEDY[kind]}" if kind else "")
+    if kind is None or kind not in accept:
+        raise InputError(f"{path}: expected 8 bits a channel and 3 channels (RGB), got {what}; {remedy}")
+    if kind == "alpha":
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image if image.mode.startswith("I") else image.convert("RGB")
+
+
+def _pixels(image: Image.Image) -> torch.Tensor:
+    array = numpy.asarray(image)
+    if array.ndim == 2:
+        grey = torch.from_numpy(array.astype(numpy.float32) / 65535)
+        return grey.expand(3, -1, -1).contiguous()
+    return torch.from_numpy(array.transpose(2, 0, 1).astype(numpy.float32) / 255)

@@ -1,0 +1,278 @@
+"""Plain numbers that outlive the tensors: outcomes, evaluations, ladders and verdicts, to and from JSON.
+
+Nothing here needs torch: the controller of a distributed run and the report build on these alone.
+Probabilities are in [0, 1]; strengths are in the unit of their stress (`Case.unit`).
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pytest_robustness.errors import InputError
+
+__all__ = [
+    "SCHEMA",
+    "Case",
+    "Evaluation",
+    "Ladder",
+    "Outcome",
+    "Picture",
+    "Provenance",
+    "Results",
+    "Status",
+    "Verdict",
+    "from_builtin",
+    "path_text",
+    "strength_text",
+    "to_builtin",
+]
+
+SCHEMA = "pytest-robustness/1"
+Status = Literal["pass", "fail", "undecided", "untrusted", "error"]
+
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image in one case.
+
+    `predicted` is None where a vote abstained. `confidence` belongs to the predicted class and
+    `subject` to the accepted classes together; `top` holds up to five (class, probability), highest
+    first. Of a vote, the probabilities are the shares of its voters, and `votes` names what each said.
+    """
+
+    image: str
+    accepted: tuple[str, ...]
+    predicted: str | None
+    correct: bool
+    confidence: float
+    subject: float
+    top: tuple[tuple[str, float], ...]
+    votes: tuple[str, ...] = ()
+
+    @property
+    def answer(self) -> str:
+        """The answer in a few words: `zebra 0.61`, or `no majority`."""
+        return "no majority" if self.predicted is None else f"{self.predicted} {self.confidence:.2f}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stress at a strength, answered by the model behind a defense or by the model alone (`defense` empty).
+
+    `stress` and `defense` are constructor calls; `stress` is empty for clean images.
+    """
+
+    stress: str
+    unit: str
+    strength: float
+    defense: str = ""
+
+    @property
+    def at(self) -> str:
+        """The strength with its unit: `epsilon 2/255`, `alpha 0.25`."""
+        return f"{self.unit} {strength_text(self.unit, self.strength)}"
+
+    @property
+    def title(self) -> str:
+        """The case in words: `FGSM() at epsilon 2/255`, `clean images`."""
+        stressed = f"{self.stress} at {self.at}" if self.stress else "clean images"
+        return f"{stressed} behind {self.defense}" if self.defense else stressed
+
+
+def strength_text(unit: str, strength: float) -> str:
+    """A strength as people write it: an epsilon as a multiple of 1/255 where it is one, else a short decimal."""
+    steps = strength * 255
+    if unit == "epsilon" and strength and abs(steps * 4 - round(steps * 4)) < 1e-6:
+        return f"{steps:g}/255" if strength < 1 else f"{strength:g}"
+    return f"{strength:.4g}"
+
+
+def path_text(path: Path) -> str:
+    """The path with forward slashes; relative below the working directory, so that reports agree between machines."""
+    here = Path.cwd()
+    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcomes of one case, one per image, in the order of the image set."""
+
+    case: Case
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def correct(self) -> int:
+        """How many images the model answered with an accepted class."""
+        return sum(outcome.correct for outcome in self.outcomes)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """One image under one stress at ascending strengths, climbed until top-1 leaves the accepted classes.
+
+    The rungs begin with strength 0; only the last one can be wrong. `levels` are all the strengths that
+    were planned, `held` the largest at which top-1 was still right, None where the clean image is wrong
+    already; `broke` is the smallest at which it was not, None where it never broke.
+    """
+
+    image: str
+    stress: str
+    unit: str
+    levels: tuple[float, ...]
+    rungs: tuple[tuple[float, Outcome], ...]
+
+    @property
+    def held(self) -> float | None:
+        return max((strength for strength, outcome in self.rungs if outcome.correct), default=None)
+
+    @property
+    def broke(self) -> float | None:
+        strength, outcome = self.rungs[-1]
+        return None if outcome.correct else strength
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as the model saw it, for a report: a caption, a PNG as a data URI, and the model's top-5."""
+
+    caption: str
+    png: str
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the numbers were measured on: without it they can't be compared with anything."""
+
+    model: str
+    model_digest: str
+    images: str
+    images_digest: str
+    n: int
+    classes: tuple[str, ...]
+    device: str
+    seed: int
+    batch_size: int
+    versions: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str:
+        """A short digest of all of it, by which verdicts refer to it."""
+        return hashlib.sha256(json.dumps(to_builtin(self)).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One judged gate: what was asked, what was measured, and the sentence that says why it passed or not.
+
+    `test` is the pytest node id, `run` the key of the Provenance. `measured`, `required` and `margin`
+    (measured - required, in the unit of the gate) are None where the gate measured nothing, as in an error.
+    `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
+    the test itself asked for, by xfail or by catching it.
+    """
+
+    gate: str
+    claim: str
+    status: Status
+    reason: str
+    measured: float | None = None
+    required: float | None = None
+    margin: float | None = None
+    n: int = 0
+    interval: tuple[float, float] | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+    ladders: tuple[Ladder, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    test: str = ""
+    run: str = ""
+    expected: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """All verdicts of one session, in the order of the tests' node ids, with the provenances they refer to.
+
+    `complete` is False when the session stopped early.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    runs: tuple[Provenance, ...] = ()
+    complete: bool = True
+
+    @property
+    def failed(self) -> tuple[Verdict, ...]:
+        """The verdicts that are not green and that no test expected."""
+        return tuple(v for v in self.verdicts if v.status != "pass" and not v.expected)
+
+    def to_json(self) -> str:
+        """A versioned JSON document, the same bytes for the same results."""
+        document = {
+            "schema": SCHEMA,
+            "complete": self.complete,
+            "runs": {run.key: to_builtin(run) for run in self.runs},
+            "verdicts": [to_builtin(verdict) for verdict in self.verdicts],
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Results":
+        """What `to_json` wrote, back as records.
+
+        Raises InputError where the text is not such a document or is of another schema version.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"expected a results document as JSON, got something else ({error})") from None
+        found = document.get("schema") if isinstance(document, dict) else None
+        if found != SCHEMA:
+            raise InputError(f"expected results of schema {SCHEMA!r}, got {found!r}; write them anew with this version")
+        return cls(
+            tuple(from_builtin(Verdict, row) for row in document["verdicts"]),
+            tuple(from_builtin(Provenance, run) for run in document["runs"].values()),
+            complete=document["complete"],
+        )
+
+
+def to_builtin(value: Any) -> Any:
+    """Records and tuples as dicts and lists of exact builtins, ready for JSON."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: to_builtin(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [to_builtin(item) for item in value]
+    return value
+
+
+def from_builtin(kind: type[_R], value: dict[str, Any]) -> _R:
+    """The record of this type that `to_builtin` turned into `value`; unknown fields raise TypeError."""
+    hints = _hints(typing.cast(Hashable, kind))
+    return kind(**{name: _restored(hints.get(name), item) for name, item in value.items()})
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _restored(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is types.UnionType:
+        return _restored(next(option for option in arguments if option is not type(None)), value)
+    if isinstance(value, list):
+        homogeneous = len(arguments) == 2 and arguments[1] is ...
+        hints = arguments[:1] * len(value) if homogeneous else arguments
+        return tuple(_restored(inner, item) for inner, item in zip(hints, value, strict=True))
+    if isinstance(value, dict):
+        return from_builtin(hint, value)
+    return float(value) if hint is float else value

@@ -1,0 +1,77 @@
+"""One view of the results that every format prints: a row per gate, and the failures with what they show."""
+
+import collections
+from dataclasses import dataclass
+
+from pytest_robustness.records import Results, Status, Verdict
+
+__all__ = ["Row", "headline", "rows"]
+
+_WORST_FIRST: tuple[Status, ...] = ("error", "untrusted", "fail", "undecided", "pass")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A gate as a person counts it: one assertion of one test, over all the items it was asked for.
+
+    `expected` marks a gate whose every failure a test expected.
+    """
+
+    claim: str
+    status: Status
+    measured: str
+    required: str
+    margin: str
+    verdicts: tuple[Verdict, ...]
+    expected: bool
+
+    @property
+    def test(self) -> str:
+        """The node id of the test, without the part that names an item."""
+        return self.verdicts[0].test.partition("[")[0]
+
+    @property
+    def failures(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.verdicts if verdict.status != "pass")
+
+
+def rows(results: Results) -> tuple[Row, ...]:
+    """One row per gate, those that are not green first, otherwise in the order of the tests."""
+    groups: dict[tuple[str, str, str], list[Verdict]] = collections.defaultdict(list)
+    for verdict in results.verdicts:
+        # Errors and rules of different items have claims of their own; the test holds them together.
+        claim = verdict.claim if verdict.gate not in ("error", "own-rule") else ""
+        groups[verdict.test.partition("[")[0], claim, verdict.run].append(verdict)
+    made = [_row(tuple(group)) for group in groups.values()]
+    return tuple(sorted(made, key=lambda row: (row.expected, _WORST_FIRST.index(row.status))))
+
+
+def headline(results: Results) -> str:
+    """The outcome of the whole session in one line."""
+    table = rows(results)
+    red = [row for row in table if row.status != "pass" and not row.expected]
+    expected = sum(row.expected for row in table)
+    said = f"{len(red)} of {len(table)} gates not passed" if red else f"{len(table) - expected} gates passed"
+    said += f", {expected} failed as expected" if expected else ""
+    return said + ("" if results.complete else "; the session stopped early, these are the results so far")
+
+
+def _row(verdicts: tuple[Verdict, ...]) -> Row:
+    status = min((verdict.status for verdict in verdicts), key=_WORST_FIRST.index)
+    first, passed = verdicts[0], sum(verdict.status == "pass" for verdict in verdicts)
+    if len(verdicts) == 1 and first.n != 1:
+        measured = "-" if first.measured is None else f"{first.measured:.4g}"
+        required = "-" if first.required is None else f"{first.required:.4g}"
+        margin = "-" if first.margin is None else f"{first.margin:+.4g}"
+    else:
+        worst = min((verdict.margin for verdict in verdicts if verdict.margin is not None), default=None)
+        measured, required = f"{passed} of {len(verdicts)}", f"{len(verdicts)}"
+        margin = "-" if worst is None else f"{worst:+.4g}"
+    bad = [verdict for verdict in verdicts if verdict.status != "pass"]
+    expected = bool(bad) and all(verdict.expected for verdict in bad)
+    claim = first.claim if first.gate not in ("error", "own-rule") else f"{first.gate} in {_name(first.test)}"
+    return Row(claim, status, measured, required, margin, verdicts, expected)
+
+
+def _name(nodeid: str) -> str:
+    return nodeid.partition("[")[0].rpartition("::")[2]

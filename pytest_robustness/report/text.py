@@ -1,0 +1,25 @@
+"""Results for a terminal of 80 columns."""
+
+import textwrap
+from collections.abc import Iterator
+
+from pytest_robustness.records import Results
+from pytest_robustness.report.summary import headline, rows
+
+__all__ = ["gate_table"]
+
+_CLAIM = 41
+
+
+def gate_table(results: Results) -> Iterator[str]:
+    """A line about what was judged, a row per gate, and the outcome."""
+    for run in results.runs:
+        digest = f" {run.model_digest[:8]}" if run.model_digest else ""
+        yield f"{run.model}{digest} on {run.n} images of {run.images}, {run.device}, seed {run.seed}"
+    yield f"{'gate':{_CLAIM}} {'measured':>10} {'required':>8} {'margin':>7}  verdict"
+    for row in rows(results):
+        first, *more = textwrap.wrap(row.claim, _CLAIM)
+        verdict = f"{row.status} (expected)" if row.expected else row.status
+        yield f"{first:{_CLAIM}} {row.measured:>10} {row.required:>8} {row.margin:>7}  {verdict}"
+        yield from (f"  {line}" for line in more)
+    yield headline(results)

@@ -1,0 +1,182 @@
+"""The one object a test or a notebook talks to: measurements, and assertions over them."""
+
+import collections
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias, TypeVar
+
+from pytest_robustness.engine import Engine
+from pytest_robustness.errors import InputError
+from pytest_robustness.gates import AccuracyAtLeast, GateFailed, HoldsUntil, VoteRecovers
+from pytest_robustness.loading import ImageSet, LabelledImage
+from pytest_robustness.measurements import Accuracy, BreakingPoint
+from pytest_robustness.records import Ladder, Picture, Verdict
+from pytest_robustness.search import climb, evenly
+from pytest_robustness.types import Attack, Perturbation, Voter
+
+__all__ = ["Album", "Chosen", "Robustness"]
+
+Chosen: TypeAlias = LabelledImage | str | ImageSet | Iterable[LabelledImage | str]
+"""One image or several, as objects or as ids; an ImageSet stands for all of its images."""
+
+_M = TypeVar("_M", Accuracy, BreakingPoint)
+
+
+class Album:
+    """How many failing images may still be pictured, in all and of one claim: a big failure must stay readable."""
+
+    def __init__(self, *, limit: int = 20, per_claim: int = 5) -> None:
+        self._left = limit
+        self._per_claim = per_claim
+        self._taken: collections.Counter[str] = collections.Counter()
+
+    def take(self, claim: str, wanted: int) -> int:
+        """As many as are wanted and left."""
+        taken = min(wanted, self._left, self._per_claim - self._taken[claim])
+        self._left -= taken
+        self._taken[claim] += taken
+        return taken
+
+
+class Robustness:
+    """Measurements and assertions over the model and the images of one engine.
+
+    Every judged gate is appended to `verdicts` and every measurement to `measurements`, in the order they
+    were made. `company` names the images that are evaluated along with one image, in the same batches,
+    because they will be asked for next; it changes the speed and never a result.
+
+        robustness = Robustness(Engine(model, image_folder("images")))
+        robustness.accuracy(FGSM(), 2 / 255)
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        company: Callable[[str], Sequence[str]] | None = None,
+        album: Album | None = None,
+    ) -> None:
+        self.engine = engine
+        self.verdicts: list[Verdict] = []
+        self.measurements: list[Accuracy | BreakingPoint] = []
+        self._company = company
+        self._album = album if album is not None else Album()
+
+    def accuracy(
+        self,
+        stress: Attack | Perturbation | None = None,
+        strength: float = 0.0,
+        *,
+        defense: Voter | None = None,
+        images: Chosen | None = None,
+    ) -> Accuracy:
+        """The share of the images (all without `images`) that are answered with an accepted class.
+
+        Behind a `defense`, an abstention counts as wrong. Raises InputError as `Engine.evaluate` does.
+        """
+        ids = self._ids(self.engine.images if images is None else images)
+        return self._measured(Accuracy(self.engine.evaluate(ids, stress, strength, defense)))
+
+    def breaking_point(
+        self, image: LabelledImage | str, stress: Attack | Perturbation, *, up_to: float | None = None, levels: int = 20
+    ) -> BreakingPoint:
+        """The smallest of `levels` equal steps up to `up_to` at which the image's top-1 is not accepted.
+
+        `up_to` is the largest strength of the stress where it is left out. Infinity where the image holds
+        throughout, 0 where the clean image is wrong already.
+        """
+        (image_id,) = self._ids(image)
+        top = stress.limit if up_to is None else up_to
+        return self._measured(BreakingPoint(self._climbed([image_id], stress, top, levels)[0]))
+
+    def assert_accuracy(
+        self,
+        stress: Attack | Perturbation | None = None,
+        strength: float = 0.0,
+        *,
+        at_least: float,
+        defense: Voter | None = None,
+        images: Chosen | None = None,
+    ) -> None:
+        """At least the share `at_least`, in (0, 1], of the images is answered with an accepted class.
+
+        Raises GateFailed where it is less, InputError as `accuracy` does.
+        """
+        gate = AccuracyAtLeast(at_least)
+        ids = self._ids(self.engine.images if images is None else images)
+        evaluation = self.engine.evaluate(ids, stress, strength, defense)
+        wrong = sorted((o for o in evaluation.outcomes if not o.correct), key=lambda o: (o.subject, o.image))
+        self._conclude(gate.judge(evaluation), stress, [(outcome.image, strength) for outcome in wrong])
+
+    def assert_holds_until(
+        self, image: Chosen, stress: Attack | Perturbation, strength: float, *, levels: int = 10
+    ) -> None:
+        """Top-1 stays in the accepted classes at `levels` equal steps up to and including `strength`.
+
+        Of several images, every one has to hold. Raises GateFailed where one does not.
+        """
+        ladders = self._climbed(self._ids(image), stress, strength, levels)
+        broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.broke is not None]
+        worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
+        self._conclude(HoldsUntil(strength).judge(ladders), stress, worst)
+
+    def assert_vote_recovers(self, image: Chosen, stress: Perturbation, strength: float, vote: Voter) -> None:
+        """Under the stress, the vote's majority is an accepted class; of several images, for every one.
+
+        Raises GateFailed where the vote answers something else or abstains.
+        """
+        ids = self._ids(image)
+        self._along(ids, lambda company: self.engine.evaluate(company, stress, strength, vote))
+        self._along(ids, lambda company: self.engine.evaluate(company, stress, strength))
+        voted = self.engine.evaluate(ids, stress, strength, vote)
+        alone = self.engine.evaluate(ids, stress, strength)
+        lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
+        self._conclude(VoteRecovers().judge(voted, alone), stress, lost)
+
+    def _measured(self, measurement: _M) -> _M:
+        self.measurements.append(measurement)
+        return measurement
+
+    def _climbed(
+        self, ids: Sequence[str], stress: Attack | Perturbation, strength: float, levels: int
+    ) -> tuple[Ladder, ...]:
+        self.engine.case(stress, strength)
+        steps = evenly(strength, levels)
+        self._along(ids, lambda company: climb(self.engine, company, stress, steps))
+        return climb(self.engine, ids, stress, steps)
+
+    def _along(self, ids: Sequence[str], evaluate: Callable[[Sequence[str]], object]) -> None:
+        """Evaluate a single image in the company it will be asked for with, so that batches are full."""
+        if self._company is None or len(ids) != 1:
+            return
+        # An error belongs to some image of the company; the image asked for meets its own when it is alone.
+        with contextlib.suppress(InputError):
+            evaluate(self._company(ids[0]))
+
+    def _ids(self, chosen: Chosen) -> tuple[str, ...]:
+        if isinstance(chosen, ImageSet):
+            chosen = chosen.images
+        elif isinstance(chosen, (LabelledImage, str)):
+            chosen = (chosen,)
+        ids = tuple(dict.fromkeys(image.id if isinstance(image, LabelledImage) else image for image in chosen))
+        if not ids:
+            raise InputError(
+                "expected at least one image to judge, got none; a gate over nothing would pass every model"
+            )
+        return tuple(self.engine.images[image_id].id for image_id in ids)
+
+    def _conclude(
+        self, verdict: Verdict, stress: Attack | Perturbation | None, worst: Sequence[tuple[str, float]]
+    ) -> None:
+        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed."""
+        pictures: tuple[Picture, ...] = ()
+        if verdict.status != "pass" and stress is not None:
+            shown = worst[: self._album.take(verdict.claim, len(worst))]
+            pictures = tuple(
+                p for image_id, strength in shown for p in self.engine.pictures(image_id, stress, strength)
+            )
+        verdict = dataclasses.replace(verdict, pictures=pictures, run=self.engine.provenance.key)
+        self.verdicts.append(verdict)
+        if verdict.status != "pass":
+            raise GateFailed(verdict)

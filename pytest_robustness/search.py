@@ -1,0 +1,41 @@
+"""Where images break: strengths climbed one by one, by the images that still hold."""
+
+from collections.abc import Sequence
+
+from pytest_robustness.engine import Engine
+from pytest_robustness.errors import InputError
+from pytest_robustness.records import Ladder, Outcome
+from pytest_robustness.types import Attack, Perturbation
+
+__all__ = ["climb", "evenly"]
+
+
+def evenly(strength: float, levels: int) -> tuple[float, ...]:
+    """`levels` equal steps up to and including `strength`; InputError for fewer than one level."""
+    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+        raise InputError(f"expected levels to be a whole number >= 1, got {levels!r}")
+    # Rounded, so that 3 * 0.05 is 0.15 in a report and as a key.
+    return (*(round(strength * step / levels, 10) for step in range(1, levels)), float(strength))
+
+
+def climb(
+    engine: Engine, ids: Sequence[str], stress: Attack | Perturbation, levels: Sequence[float]
+) -> tuple[Ladder, ...]:
+    """One ladder per image: strength 0, then the levels in ascending order until top-1 is not accepted.
+
+    Exact at the levels it visits, unlike bisection: a stronger stress is not always the worse one, and an
+    image that breaks at one level is not asked about a higher one. Images that hold share batches.
+
+    Raises InputError where `levels` is empty, not ascending or outside the range of the stress.
+    """
+    if not levels or any(low >= high for low, high in zip((0.0, *levels), levels, strict=False)):
+        raise InputError(f"{stress!r}: expected ascending levels > 0, got {tuple(levels)}")
+    unit = engine.case(stress, levels[-1]).unit
+    rungs: dict[str, list[tuple[float, Outcome]]] = {image_id: [] for image_id in ids}
+    standing = list(rungs)
+    for level in (0.0, *levels):
+        outcomes = engine.evaluate(standing, stress, level).outcomes
+        for outcome in outcomes:
+            rungs[outcome.image].append((level, outcome))
+        standing = [outcome.image for outcome in outcomes if outcome.correct]
+    return tuple(Ladder(image_id, repr(stress), unit, tuple(levels), tuple(rungs[image_id])) for image_id in rungs)

@@ -1,0 +1,58 @@
+"""Randomness tied to (seed, purpose, image id), never to an image's place in a batch.
+
+An image meets the same noise alone, in company, in another order and on another worker, because its
+stream starts afresh from its own id. The numbers are drawn on the device of the images they are for:
+CPU and GPU streams are both reproducible, and differ from each other.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+__all__ = ["Streams"]
+
+
+@dataclass(frozen=True)
+class Streams:
+    """One independent random stream per image of a batch.
+
+    A draw is a pure function of (seed, purpose, image id, shape): drawing twice gives the same numbers.
+    Whoever needs fresh ones (a restart, a second noise) asks for a `child` with another purpose.
+    """
+
+    seed: int
+    purpose: str
+    ids: tuple[str, ...]
+
+    def child(self, purpose: str) -> "Streams":
+        """Streams of the same images for another purpose, independent of these."""
+        return replace(self, purpose=f"{self.purpose}/{purpose}")
+
+    def select(self, rows: Sequence[int]) -> "Streams":
+        """The streams of the images in these rows of the batch, in that order."""
+        return replace(self, ids=tuple(self.ids[row] for row in rows))
+
+    def normal(self, like: torch.Tensor) -> torch.Tensor:
+        """Standard normal numbers, shape, dtype and device of `like` (n first), contiguous."""
+        return self._draw(like, lambda row, generator: row.normal_(generator=generator))
+
+    def uniform(self, like: torch.Tensor) -> torch.Tensor:
+        """Uniform numbers in [0, 1), shape, dtype and device of `like` (n first), contiguous."""
+        return self._draw(like, lambda row, generator: row.uniform_(generator=generator))
+
+    def _draw(self, like: torch.Tensor, fill: Callable[[torch.Tensor, torch.Generator], torch.Tensor]) -> torch.Tensor:
+        # Contiguous whatever the memory format of `like`: the order of the draws must not depend on it,
+        # and drawing into channels_last storage is several times slower.
+        drawn = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        generator = torch.Generator(device=like.device)
+        for row, image_id in zip(drawn, self.ids, strict=True):
+            fill(row, generator.manual_seed(_key(self.seed, self.purpose, image_id)))
+        return drawn
+
+
+def _key(seed: int, purpose: str, image_id: str) -> int:
+    """63 bits that depend on all three; a change in one gives an unrelated key."""
+    text = "\0".join((str(seed), purpose, image_id)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

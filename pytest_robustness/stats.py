@@ -1,0 +1,21 @@
+"""Proportions with exact bounds."""
+
+from scipy.special import betaincinv
+
+__all__ = ["proportion_interval"]
+
+
+def proportion_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided interval of a proportion seen as k successes in n trials.
+
+    With probability at least `confidence`, the interval contains the true proportion (Clopper and
+    Pearson 1934). Raises ValueError unless 0 <= k <= n, n >= 1 and 0 < confidence < 1.
+    """
+    if not 0 <= k <= n or n < 1:
+        raise ValueError(f"expected 0 <= k <= n and n >= 1, got k={k}, n={n}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"expected a confidence between 0 and 1, got {confidence}")
+    tail = (1 - confidence) / 2
+    lower = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
+    upper = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
+    return lower, upper

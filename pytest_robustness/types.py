@@ -1,0 +1,117 @@
+"""The vocabulary of the tensors half: what flows from image files to logits.
+
+n images in a batch, c channels (RGB), h and w pixels, k classes. Images are float32 RGB in [0, 1]; a
+model's normalisation is inside its Classifier.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+import torch
+
+from pytest_robustness.seeding import Streams
+
+__all__ = [
+    "Accepted",
+    "Attack",
+    "Batch",
+    "Classifier",
+    "Goal",
+    "Images",
+    "Logits",
+    "Norm",
+    "Perturbation",
+    "Strengths",
+    "Stress",
+    "Voter",
+    "Votes",
+    "constructor_call",
+]
+
+Images: TypeAlias = torch.Tensor
+"""(n, c, h, w) float32 in [0, 1]."""
+Logits: TypeAlias = torch.Tensor
+"""(n, k) float32, before any softmax."""
+Accepted: TypeAlias = torch.Tensor
+"""(n, k) bool, True where the class is a right answer; one or more per row."""
+Strengths: TypeAlias = torch.Tensor
+"""(n,) float32, one per image, in the unit of the stress."""
+Votes: TypeAlias = torch.Tensor
+"""(v, n) int64, the class that each of v voters gives each image."""
+Norm: TypeAlias = Literal["linf", "l2"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with their accepted classes and ids; an id is the path inside the set, names outcomes and seeds noise."""
+
+    images: Images
+    accepted: Accepted
+    ids: tuple[str, ...]
+
+
+class Classifier(Protocol):
+    """Anything that turns images into logits and can be differentiated through."""
+
+    def __call__(self, images: Images, /) -> Logits: ...
+
+
+class Goal(Protocol):
+    """What an attack is after."""
+
+    def objective(self, logits: Logits) -> torch.Tensor:
+        """(n,) per image, differentiable, larger = closer to the goal."""
+
+    def reached(self, logits: Logits) -> torch.Tensor:
+        """(n,) bool per image."""
+
+
+def constructor_call(settings: Any) -> str:
+    """The shortest call that makes this dataclass: fields that differ from their defaults, as keywords.
+
+    The repr of every stress and defense; reports show it, noise is seeded by it.
+    """
+    fields = [field for field in dataclasses.fields(settings) if field.init]
+    changed = [field.name for field in fields if getattr(settings, field.name) != field.default]
+    return f"{type(settings).__name__}({', '.join(f'{name}={getattr(settings, name)!r}' for name in changed)})"
+
+
+class Stress(Protocol):
+    """What perturbations and attacks share: the name of the strength and the largest one that makes sense.
+
+    A stress is a frozen dataclass whose repr is its `constructor_call`; strength 0 leaves images as they are.
+    """
+
+    unit: ClassVar[str]
+
+    @property
+    def limit(self) -> float:
+        """The largest strength; strengths run from 0 to here."""
+
+
+class Perturbation(Stress, Protocol):
+    """A stress that can't see the model."""
+
+    def __call__(self, images: Images, strengths: Strengths, streams: Streams) -> Images:
+        """Perturbed images, same shape; values may leave [0, 1]: the engine clamps."""
+
+
+@runtime_checkable
+class Attack(Stress, Protocol):
+    """A stress that looks for the worst change within a ball of radius strength."""
+
+    norm: Norm
+
+    def against(
+        self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
+    ) -> Images:
+        """Attacked images, same shape; the engine projects, clamps and asks the model again."""
+
+
+@runtime_checkable
+class Voter(Protocol):
+    """Several classifications of one image that are counted."""
+
+    def votes(self, classifier: Classifier, images: Images) -> Votes:
+        """The class each voter gives each image."""
