@@ -11,7 +11,7 @@ READY := .venv/.ready
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-gate: $(READY) ## run the example release gate; MODEL=fragile judges the classifier that fails
+gate: $(READY) ## run the example release gate; MODEL=plain judges the classifier that fails
 	@mkdir -p reports
 	MODEL="$(MODEL)" $(BIN)/python -m pytest examples/release_gate --color=yes \
 		--robustness-report=reports/robustness.html --robustness-json=reports/robustness.json

@@ -29,6 +29,10 @@ from pytest_robustness.types import Attack, Batch, Images, Logits, Perturbation,
 
 __all__ = ["Engine", "resolve_device"]
 
+# Batches below this are filled up: alone, an image would take kernels that round otherwise than those of a
+# batch (measured on a CPU: the same bits from 4 images on), and its answer would depend on its company.
+_LEAST = 4
+
 _Key = tuple[Attack | Perturbation | None, float, Voter | None]
 
 
@@ -225,6 +229,9 @@ class Engine:
 
     def _logits(self, ids: tuple[str, ...], images: Images) -> Logits:
         """The model's logits, checked; whatever the model raises comes back as one sentence."""
+        n = len(images)
+        if n < _LEAST:
+            images = torch.cat([images, images[:1].expand(_LEAST - n, -1, -1, -1)])
         try:
             logits = self.model(images)
         except InputError:
@@ -235,8 +242,9 @@ class Engine:
                 f"the model raised {type(error).__name__} at {_origin(error)} on images of shape {tuple(images.shape)}: "
                 f"{first_line}; it has to accept RGB in [0, 1], (n, 3, h, w): check resize= and crop= of the image set"
             ) from error
-        _check_logits(logits, len(images), len(self.images.classes), ids)
-        return logits
+        checked = _checked_logits(logits, len(images), len(self.images.classes))[:n]
+        _check_values(checked.detach(), ids)
+        return checked
 
 
 def resolve_device(name: str) -> torch.device:
@@ -313,27 +321,30 @@ def _checked_stressed(stress: Attack | Perturbation, stressed: object, images: I
     return stressed.to(images.dtype)
 
 
-def _check_logits(logits: object, n: int, k: int, ids: Sequence[str]) -> None:
-    """Refuse what is not (n, k) finite logits."""
+def _checked_logits(logits: object, n: int, k: int) -> Logits:
     if not isinstance(logits, torch.Tensor):
         raise InputError(
-            f"the model: expected logits as a tensor of shape ({n}, {k}), got {type(logits).__name__}; return the logits alone"
+            f"the model: expected logits as a tensor of shape (n, {k}), got {type(logits).__name__}; "
+            "return the logits alone"
         )
     if logits.shape != (n, k) or not logits.is_floating_point():
         raise InputError(
-            f"the model: expected float logits of shape ({n}, {k}), one row per image and one column per class of the image set, "
-            f"got {str(logits.dtype).removeprefix('torch.')} of shape {tuple(logits.shape)}; "
+            f"the model: expected float logits of shape (n, {k}), a row for each of n = {n} images and a column for each class "
+            f"of the image set, got {str(logits.dtype).removeprefix('torch.')} of shape {tuple(logits.shape)}; "
             "give the image set the model's own classes, or fix the model's last layer"
         )
-    values = logits.detach()
-    finite = torch.isfinite(values).all(1)
+    return logits
+
+
+def _check_values(logits: Logits, ids: Sequence[str]) -> None:
+    finite = torch.isfinite(logits).all(1)
     if not finite.all():
         bad = (~finite).nonzero().flatten().tolist()
         raise InputError(
-            f"the model: expected finite logits, got NaN or infinity for {len(bad)} of {n} images, first {ids[bad[0]]}; "
-            "look for a division by zero or an overflow in its forward"
+            f"the model: expected finite logits, got NaN or infinity for {len(bad)} of {len(logits)} images, "
+            f"first {ids[bad[0]]}; look for a division by zero or an overflow in its forward"
         )
-    if k > 1 and (values >= 0).all() and ((values.sum(1) - 1).abs() < 1e-3).all():
+    if logits.shape[1] > 1 and (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-3).all():
         raise InputError(
             "the model: expected logits, got probabilities (every row is >= 0 and sums to 1), which hide gradients from "
             "attacks; return what goes into the softmax"

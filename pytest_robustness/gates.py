@@ -1,11 +1,10 @@
 """Gates: what is required of a measurement, and the sentences that say why it passed or failed."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.measurements import furthest_off, proportion_text
+from pytest_robustness.measurements import furthest_off, missing_text, proportion_text
 from pytest_robustness.records import Evaluation, Ladder, Verdict, strength_text
 from pytest_robustness.stats import proportion_interval
 
@@ -36,19 +35,14 @@ class AccuracyAtLeast:
 
     def judge(self, evaluation: Evaluation) -> Verdict:
         k, n = evaluation.correct, len(evaluation.outcomes)
-        # The least count that clears the bar; the tolerance keeps 0.7 * 10 from asking for 8.
-        needed = math.ceil(self.at_least * n - 1e-9)
         reason = f"accuracy {proportion_text(evaluation)}, required >= {self.at_least:g}"
-        if k < needed:
-            missing = needed - k
-            reason += (
-                f"\nshort by {self.at_least - k / n:.4g}: {_count(missing, 'more image')} {'has' if missing == 1 else 'have'} to hold"
-                f"\nfurthest off: {furthest_off(evaluation)}"
-            )
+        missing = missing_text(evaluation, self.at_least)
+        if missing:
+            reason += f"\nshort by {self.at_least - k / n:.4g}: {missing}\nfurthest off: {furthest_off(evaluation)}"
         return Verdict(
             gate="accuracy",
             claim=f"accuracy under {evaluation.case.title} >= {self.at_least:g}",
-            status="pass" if k >= needed else "fail",
+            status="fail" if missing else "pass",
             reason=reason,
             measured=k / n,
             required=float(self.at_least),
@@ -108,7 +102,7 @@ class VoteRecovers:
             f"accepted: {' or '.join(vote.accepted)}"
             for vote, single in (pairs if n == 1 else lost)
         ]
-        summary = [] if n == 1 else [f"{k} of {n} images are recovered, {alone.correct} are right without the vote"]
+        summary = [] if n == 1 else [f"{k} of {n} images are recovered; right without the vote: {alone.correct}"]
         return Verdict(
             gate="vote-recovers",
             claim=f"{voted.case.defense} recovers the class under {alone.case.title}",
@@ -140,7 +134,3 @@ def _ladder_sentence(ladder: Ladder) -> str:
 
 def _and_more(rows: Sequence[object]) -> str:
     return f"\n... and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -1,9 +1,11 @@
 """Numbers that remember what they measure, so that a plain `assert` can explain itself."""
 
+import math
+
 from pytest_robustness.records import Evaluation, Ladder, strength_text
 from pytest_robustness.stats import proportion_interval
 
-__all__ = ["Accuracy", "BreakingPoint", "furthest_off", "proportion_text"]
+__all__ = ["Accuracy", "BreakingPoint", "furthest_off", "missing_text", "proportion_text"]
 
 
 class Accuracy(float):
@@ -21,10 +23,10 @@ class Accuracy(float):
 
     def explain(self, bound: float) -> list[str]:
         """Lines that say by how much the accuracy misses `bound`, and which images are furthest off."""
-        n = len(self.evaluation.outcomes)
+        missing = missing_text(self.evaluation, bound)
         lines = [
             f"measured {proportion_text(self.evaluation)}",
-            f"compared with {bound:.4g}: {self - bound:+.4g} ({(self - bound) * n:+.0f} images)",
+            f"compared with {bound:.4g}: {self - bound:+.4g}" + (f", {missing}" if missing else ""),
         ]
         off = furthest_off(self.evaluation)
         return lines + [f"furthest off: {off}"] * bool(off)
@@ -65,6 +67,15 @@ def proportion_text(evaluation: Evaluation) -> str:
     k, n = evaluation.correct, len(evaluation.outcomes)
     lower, upper = proportion_interval(k, n)
     return f"{k / n:.4g} ({k} of {n}, 95 % interval {lower:.3f} to {upper:.3f})"
+
+
+def missing_text(evaluation: Evaluation, bound: float) -> str:
+    """How many more images would bring the accuracy to `bound`: `2 more images have to hold`; empty where it is there."""
+    # The tolerance keeps 0.7 * 10 from asking for 8.
+    missing = math.ceil(bound * len(evaluation.outcomes) - 1e-9) - evaluation.correct
+    if missing <= 0:
+        return ""
+    return "1 more image has to hold" if missing == 1 else f"{missing} more images have to hold"
 
 
 def furthest_off(evaluation: Evaluation, *, at_most: int = 3) -> str:

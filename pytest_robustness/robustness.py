@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -87,6 +88,8 @@ class Robustness:
         throughout, 0 where the clean image is wrong already.
         """
         (image_id,) = self._ids(image)
+        if up_to is None and math.isinf(stress.limit):
+            raise InputError(f"{stress!r}: expected up_to=, because {stress.unit} has no largest value; name one")
         top = stress.limit if up_to is None else up_to
         return self._measured(BreakingPoint(self._climbed([image_id], stress, top, levels)[0]))
 

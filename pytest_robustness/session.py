@@ -3,9 +3,11 @@
 Nothing heavy is imported here, as in the plugin.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,35 +17,39 @@ import pytest
 if TYPE_CHECKING:
     from pytest_robustness.engine import Engine
     from pytest_robustness.loading import ImageSet
-    from pytest_robustness.records import Provenance, Verdict
+    from pytest_robustness.records import Provenance, Results, Verdict
     from pytest_robustness.robustness import Album
 
-__all__ = ["Company", "Session", "Settings", "add_options", "is_worker"]
+__all__ = ["CHECKPOINT_SECONDS", "OPTIONS", "Company", "Option", "Session", "Settings", "add_options", "is_worker"]
+
+
+CHECKPOINT_SECONDS = 10.0
+"""How often a running session writes its results so far."""
 
 
 @dataclasses.dataclass(frozen=True)
-class _Option:
+class Option:
+    """A setting that the command line knows as `--robustness-<name>` and the ini file as `robustness_<name>`."""
+
     name: str
     default: str
     metavar: str
     help: str
 
 
-_OPTIONS = (
-    _Option(
-        "device", "auto", "DEVICE", "device to run on: auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1, mps"
-    ),
-    _Option("batch-size", "", "N", "images per batch (default: 32 on a CPU, 128 elsewhere)"),
-    _Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),
-    _Option("report", "", "FILE", "write the report, one self-contained HTML page, to this file"),
-    _Option("json", "", "FILE", "write the results as JSON to this file"),
+OPTIONS = (
+    Option("device", "auto", "DEVICE", "device to run on: auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1, mps"),
+    Option("batch-size", "", "N", "images per batch (default: 32 on a CPU, 128 elsewhere)"),
+    Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),
+    Option("report", "", "FILE", "write the report, one self-contained HTML page, to this file"),
+    Option("json", "", "FILE", "write the results as JSON to this file"),
 )
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Every option once for the command line and once for the ini file."""
     group = parser.getgroup("robustness", "robustness of image classifiers")
-    for option in _OPTIONS:
+    for option in OPTIONS:
         default = f" (default: {option.default})" if option.default else ""
         group.addoption(f"--robustness-{option.name}", default=None, metavar=option.metavar, help=option.help + default)
         parser.addini(f"robustness_{option.name.replace('-', '_')}", option.help + default, default=option.default)
@@ -122,7 +128,9 @@ class Session:
         self._verdicts: dict[str, Sequence[Verdict]] = {}
         self._engines: dict[tuple[int, int, str, int], Engine] = {}
         self._internal_error = False
+        self._lost_worker = False
         self._notes: list[str] = []
+        self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
 
     def engine(self, model: Any, images: "ImageSet", device: str, seed: int) -> "Engine":
         """The engine of this model and these images: tests that share both share the answers."""
@@ -147,6 +155,24 @@ class Session:
         """Keep an item's verdicts; those of a rerun replace the ones before."""
         self._verdicts[nodeid] = verdicts
         self.runs.update((run.key, run) for run in runs)
+        if self.settings.json is not None and time.monotonic() >= self._checkpoint_at and not is_worker(self._config):
+            self._checkpoint(self.settings.json)
+
+    def _checkpoint(self, path: Path) -> None:
+        """Write what there is so far, marked incomplete: a run that is killed must not lose it."""
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            # A file that can't be written is told once, at the end.
+            _write_whole(path, self._collected(complete=False).to_json())
+        # Never more than a twentieth of the time, however many results there are.
+        self._checkpoint_at = time.monotonic() + max(CHECKPOINT_SECONDS, 20 * (time.monotonic() - started))
+
+    def _collected(self, *, complete: bool) -> "Results":
+        from pytest_robustness.records import Results
+
+        verdicts = (verdict for _, found in sorted(self._verdicts.items()) for verdict in found)
+        runs = (run for _, run in sorted(self.runs.items()))
+        return Results(tuple(verdicts), tuple(runs), complete=complete)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # Only the controller of a distributed run finds a load here: elsewhere verdicts are kept at once.
@@ -160,22 +186,26 @@ class Session:
     def pytest_internalerror(self) -> None:
         self._internal_error = True
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object, error: object) -> None:
+        # pytest-xdist's: with a worker that crashed, the verdicts of the item it was at are lost.
+        self._lost_worker = self._lost_worker or error is not None
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if is_worker(self._config):
             return
         finished = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        stopped = bool(session.shouldstop or session.shouldfail)
+        stopped = session.shouldstop or session.shouldfail or self._internal_error or self._lost_worker
         if self._verdicts:
-            self._write(session, complete=finished and not stopped and not self._internal_error)
+            self._write(session, complete=finished and not stopped)
         if self._internal_error and session.exitstatus == pytest.ExitCode.OK:
             # A worker that dies while reporting can leave "no tests ran" and a green exit.
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def _write(self, session: pytest.Session, *, complete: bool) -> None:
-        from pytest_robustness.records import Results, path_text
+        from pytest_robustness.records import path_text
 
-        verdicts = (verdict for _, found in sorted(self._verdicts.items()) for verdict in found)
-        self._results = Results(tuple(verdicts), tuple(self.runs.values()), complete=complete)
+        self._results = self._collected(complete=complete)
         if self._results.failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         try:
@@ -193,6 +223,8 @@ class Session:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self._verdicts:
+            if self.settings.json is not None or self.settings.report is not None:
+                terminalreporter.write_line("robustness: no gate was judged, so nothing was written")
             return
         from pytest_robustness.report.text import gate_table
 

@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 
 from fixtures.classifiers import load_classifier
-from pytest_robustness import image_folder
+from pytest_robustness import InputError, image_folder
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 @pytest.fixture(scope="session")
 def robustness_model():
-    # MODEL=plain, or `make gate MODEL=plain`, judges the fragile classifier instead.
-    return load_classifier(os.environ.get("MODEL", "hardened"))
+    name = os.environ.get("MODEL", "hardened")
+    if name not in ("hardened", "plain"):
+        raise InputError(f"MODEL: expected 'hardened' or 'plain', got {name!r}")
+    return load_classifier(name)
 
 
 @pytest.fixture(scope="session")

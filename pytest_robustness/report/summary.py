@@ -51,9 +51,14 @@ def headline(results: Results) -> str:
     table = rows(results)
     red = [row for row in table if row.status != "pass" and not row.expected]
     expected = sum(row.expected for row in table)
-    said = f"{len(red)} of {len(table)} gates not passed" if red else f"{len(table) - expected} gates passed"
+    passed = len(table) - len(red) - expected
+    said = (
+        f"{len(red)} of {len(table)} gates not passed"
+        if red
+        else f"{passed} {'gate' if passed == 1 else 'gates'} passed"
+    )
     said += f", {expected} failed as expected" if expected else ""
-    return said + ("" if results.complete else "; the session stopped early, these are the results so far")
+    return said + ("" if results.complete else "; the session did not finish, these are the results so far")
 
 
 def _row(verdicts: tuple[Verdict, ...]) -> Row:
