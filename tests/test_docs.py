@@ -1,0 +1,82 @@
+"""What the documentation says is true: snippets run, tables are complete, links lead somewhere."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import pytest_robustness
+from pytest_robustness.session import OPTIONS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_readmes_project_runs_as_it_stands(project: pytest.Pytester) -> None:
+    conftest, tests, _ = BLOCKS
+    (project.path / "conftest.py").write_text(conftest, encoding="utf-8")
+    (project.path / "test_release.py").write_text(tests, encoding="utf-8")
+    # Folders sort as bright, dark here: the model's two classes the other way round.
+    (project.path / "my_project.py").write_text(
+        "from brightness import Brightness\n"
+        "def load_model():\n"
+        "    return lambda images: Brightness()(images).flip(1)\n",
+        encoding="utf-8",
+    )
+    (project.path / "white.png").rename(project.path / "zebra.png")
+    result = project.runpytest_inprocess(
+        "-p", "no:randomly", "--robustness-report=reports/robustness.html", "--robustness-json=reports/robustness.json"
+    )
+    # Of the six pictures only the darkest grey turns bright under a white "zebra" at 0.25.
+    assert [line for line in result.outlines if line.startswith("FAILED")] == [
+        line
+        for line in result.outlines
+        if line.startswith("FAILED test_release.py::test_top1_holds_under_zebra[dark_2]")
+    ]
+    result.assert_outcomes(passed=13, failed=1)
+    assert (project.path / "reports" / "robustness.html").exists()
+
+
+def test_the_readmes_notebook_runs_as_it_stands(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(project.path))
+    from brightness import Brightness
+
+    names: dict[str, object] = {"model": lambda images: Brightness()(images).flip(1)}
+    exec(BLOCKS[2], names)
+    assert isinstance(names["robustness"], pytest_robustness.Robustness)
+
+
+def test_the_readme_names_every_option_with_its_ini_twin() -> None:
+    rows = re.findall(r"^\| `(--robustness-[a-z-]+)` \| `(robustness_[a-z_]+)` \|", README, flags=re.MULTILINE)
+    assert rows == [
+        (f"--robustness-{option.name}", f"robustness_{option.name.replace('-', '_')}") for option in OPTIONS
+    ]
+
+
+def test_the_readme_names_every_assertion_measurement_and_public_name() -> None:
+    methods = [name for name in vars(pytest_robustness.Robustness) if name.startswith("assert_")]
+    for name in [*methods, "accuracy", "breaking_point"]:
+        assert f"robustness.{name}(" in README, name
+    for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
+        assert f"{name}(" in README, name
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "fixtures/README.md"])
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_make_help_lists_every_target_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
+    assert phony is not None
+    assert set(phony[1].split()) == set(re.findall(r"^([a-z-]+):.*## ", makefile, flags=re.MULTILINE))
+
+
+def test_the_changelog_has_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -1,0 +1,411 @@
+"""The bridge: what is asked of the model, what comes back, and that nothing wrong gets through."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from pytest_robustness.attacks import FGSM, PGD
+from pytest_robustness.defenses import SmoothingVote
+from pytest_robustness.engine import Engine, resolve_device
+from pytest_robustness.errors import InputError
+from pytest_robustness.loading import ImageSet, image_folder, labelled_images
+from pytest_robustness.perturbations import GaussianNoise
+from pytest_robustness.seeding import Streams
+
+
+class Linear(nn.Module):
+    """Three classes, linear in the pixels, with weights that differ from pixel to pixel."""
+
+    def __init__(self, size: int = 8) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+        self.weight = nn.Parameter(torch.randn(3, 3 * size * size, generator=torch.Generator().manual_seed(1)) / 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls.append(len(images))
+        return images.flatten(1) @ self.weight.T
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> ImageSet:
+    """Twelve 8 x 8 pictures of noise, in three classes."""
+    for number in range(12):
+        path = tmp_path / "abc"[number % 3] / f"{number:02}.png"
+        path.parent.mkdir(exist_ok=True)
+        values = torch.randint(40, 215, (8, 8, 3), generator=torch.Generator().manual_seed(number), dtype=torch.uint8)
+        Image.fromarray(values.numpy()).save(path)
+    return image_folder(tmp_path)
+
+
+def ids(images: ImageSet) -> list[str]:
+    return [image.id for image in images.images]
+
+
+def said(error: pytest.ExceptionInfo[InputError]) -> str:
+    return str(error.value)
+
+
+def test_clean_outcomes_are_the_softmax_of_the_models_logits(images: ImageSet) -> None:
+    model = Linear()
+    outcomes = Engine(model, images, device="cpu").evaluate(ids(images)).outcomes
+    batch = images.batch(ids(images))
+    with torch.no_grad():
+        probabilities = model(batch.images).softmax(1)
+    for outcome, row, image in zip(outcomes, probabilities, images.images, strict=True):
+        answer = int(row.argmax())
+        assert outcome.image == image.id
+        assert outcome.predicted == images.classes[answer]
+        assert outcome.correct == (answer in image.labels)
+        assert outcome.confidence == pytest.approx(row.max().item(), abs=2e-6)
+        assert outcome.subject == pytest.approx(row[image.labels[0]].item(), abs=2e-6)
+        assert [share for _, share in outcome.top] == pytest.approx(sorted(row.tolist(), reverse=True), abs=2e-6)
+
+
+def test_several_accepted_classes_count_together(images: ImageSet) -> None:
+    model = Linear()
+    name = ids(images)[0]
+    one = Engine(model, images, device="cpu").evaluate([name]).outcomes[0]
+    several = labelled_images(images.name, {name: ["a", "b", "c"]}, classes="abc")
+    three = Engine(model, several, device="cpu").evaluate([name]).outcomes[0]
+    assert three.correct
+    assert three.subject == pytest.approx(1.0, abs=2e-6)
+    assert three.accepted == ("a", "b", "c")
+    assert three.top == one.top
+
+
+def test_what_was_asked_before_is_not_computed_again(images: ImageSet) -> None:
+    model = Linear()
+    engine = Engine(model, images, device="cpu", batch_size=5)
+    first = engine.evaluate(ids(images), GaussianNoise(), 0.1)
+    assert model.calls == [5, 5, 4]
+    assert engine.evaluate(ids(images)[3:7], GaussianNoise(), 0.1).outcomes == first.outcomes[3:7]
+    assert model.calls == [5, 5, 4]
+    engine.evaluate(ids(images)[:4], GaussianNoise(), 0.2)
+    assert model.calls == [5, 5, 4, 4]
+
+
+def test_every_stress_at_strength_0_is_the_clean_image(images: ImageSet) -> None:
+    model = Linear()
+    engine = Engine(model, images, device="cpu")
+    clean = engine.evaluate(ids(images)).outcomes
+    calls = len(model.calls)
+    for stress in (GaussianNoise(), FGSM(), PGD(random_start=True), FGSM(norm="l2")):
+        assert engine.evaluate(ids(images), stress, 0.0).outcomes == clean
+    assert len(model.calls) == calls
+
+
+@pytest.mark.parametrize("stress", [GaussianNoise(), FGSM(), PGD(steps=4, random_start=True)], ids=repr)
+def test_an_image_fares_the_same_alone_in_company_and_in_another_order(
+    images: ImageSet, stress: GaussianNoise | FGSM | PGD
+) -> None:
+    model = Linear()
+    together = Engine(model, images, device="cpu", seed=3).evaluate(ids(images), stress, 0.02).outcomes
+    for batch_size in (1, 2, 3, 7):
+        engine = Engine(model, images, device="cpu", seed=3, batch_size=batch_size)
+        backwards = engine.evaluate(ids(images)[::-1], stress, 0.02).outcomes
+        for one, other in zip(together, backwards[::-1], strict=True):
+            assert (one.image, one.predicted, one.correct) == (other.image, other.predicted, other.correct)
+            assert one.subject == pytest.approx(other.subject, abs=1e-4)
+
+
+def test_another_seed_is_another_noise(images: ImageSet) -> None:
+    one, other = (
+        Engine(Linear(), images, device="cpu", seed=seed).evaluate(ids(images), GaussianNoise(), 0.3).outcomes
+        for seed in (0, 1)
+    )
+    assert all(a.subject != b.subject for a, b in zip(one, other, strict=True))
+
+
+def test_an_image_that_is_wrong_when_clean_is_not_attacked_and_counts_as_wrong(images: ImageSet) -> None:
+    engine = Engine(Linear(), images, device="cpu")
+    clean = engine.evaluate(ids(images)).outcomes
+    attacked = engine.evaluate(ids(images), FGSM(), 0.05).outcomes
+    wrong = [(a, b) for a, b in zip(clean, attacked, strict=True) if not a.correct]
+    assert wrong
+    assert all(a == b for a, b in wrong)
+
+
+def test_clip_and_ball_are_the_engines_whatever_the_attack_returns(images: ImageSet) -> None:
+    seen = []
+
+    @dataclass(frozen=True)
+    class TooFar:
+        norm: str = "linf"
+        limit: ClassVar[float] = 1.0
+        unit: ClassVar[str] = "epsilon"
+
+        def against(
+            self, classifier: object, goal: object, images: torch.Tensor, strengths: torch.Tensor, streams: Streams
+        ) -> torch.Tensor:
+            return images + 5
+
+    class Watching(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(images.detach().clone())
+            return super().forward(images)
+
+    engine = Engine(Watching(), images, device="cpu")
+    right = [outcome.image for outcome in engine.evaluate(ids(images)).outcomes if outcome.correct]
+    engine.evaluate(right, TooFar(), 0.1)
+    expected = (images.batch(right).images + 0.1).clamp(0, 1)
+    assert torch.allclose(seen[-1][: len(right)], expected, atol=1e-6)
+
+
+def test_the_model_is_left_as_it_was_found_also_after_an_error(images: ImageSet) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+            self.drop = nn.Dropout(0.5).eval()
+            self.head = nn.Linear(192, 3)
+            self.head.bias.requires_grad_(False)
+            self.fail = False
+            self.modes: list[tuple[bool, ...]] = []
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.modes.append(tuple(module.training for module in self.modules()))
+            if self.fail:
+                raise RuntimeError("out of luck")
+            return self.head(self.drop(self.norm(images)).flatten(1))
+
+    model = Model().train()
+    model.drop.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def state() -> tuple[list[bool], list[bool], list[torch.Tensor | None]]:
+        return (
+            [module.training for module in model.modules()],
+            [parameter.requires_grad for parameter in model.parameters()],
+            [parameter.grad for parameter in model.parameters()],
+        )
+
+    found = state()
+    engine = Engine(model, images, device="cpu")
+    engine.evaluate(ids(images), FGSM(), 0.1)
+    assert state() == found
+    model.fail = True
+    with pytest.raises(InputError):
+        engine.evaluate(ids(images), GaussianNoise(), 0.1)
+    assert state() == found
+    assert all(not any(mode) for mode in model.modes)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_vote_reports_the_shares_of_its_voters(images: ImageSet) -> None:
+    engine = Engine(Linear(), images, device="cpu")
+    vote = SmoothingVote(passes=3)
+    for outcome in engine.evaluate(ids(images), GaussianNoise(), 0.3, vote).outcomes:
+        assert len(outcome.votes) == 4
+        counts = {name: outcome.votes.count(name) for name in outcome.votes}
+        best = max(counts, key=lambda name: counts[name])
+        assert outcome.predicted == (best if counts[best] * 2 > 4 else None)
+        assert outcome.subject == counts.get(outcome.accepted[0], 0) / 4
+        assert dict(outcome.top) == {name: count / 4 for name, count in counts.items()}
+        assert outcome.confidence == (counts[best] / 4 if outcome.predicted else 0.0)
+
+
+def test_pictures_show_the_clean_and_the_stressed_image(images: ImageSet) -> None:
+    engine = Engine(Linear(), images, device="cpu")
+    clean, stressed = engine.pictures(ids(images)[0], GaussianNoise(), 0.2)
+    assert (clean.caption, stressed.caption) == ("clean", "sigma 0.2")
+    assert clean.png != stressed.png
+    assert clean.png.startswith("data:image/png;base64,")
+
+
+def test_provenance_changes_with_a_weight_an_image_and_the_seed(images: ImageSet) -> None:
+    model = Linear()
+    first = Engine(model, images, device="cpu").provenance
+    assert Engine(model, images, device="cpu").provenance == first
+    assert Engine(model, images, device="cpu", seed=1).provenance.key != first.key
+    with torch.no_grad():
+        model.weight[0, 0] += 1
+    changed = Engine(model, images, device="cpu").provenance
+    assert changed.model_digest != first.model_digest
+    assert changed.images_digest == first.images_digest
+
+
+def test_a_plain_function_may_be_a_model(images: ImageSet) -> None:
+    model = Linear()
+    engine = Engine(lambda batch: model(batch), images, device="cpu")
+    assert engine.evaluate(ids(images)).outcomes == Engine(model, images, device="cpu").evaluate(ids(images)).outcomes
+    assert engine.provenance.model_digest == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            lambda x: x.flatten(1)[:, :4],
+            "the model: expected float logits of shape (n, 3), a row for each of n = 12 images and a column for each class of the "
+            "image set, got float32 of shape (12, 4); give the image set the model's own classes, or fix the model's last layer",
+        ),
+        (
+            lambda x: x.flatten(1)[:1, :3],
+            "the model: expected float logits of shape (n, 3), a row for each of n = 12 images and a column for each class of the "
+            "image set, got float32 of shape (1, 3); give the image set the model's own classes, or fix the model's last layer",
+        ),
+        (
+            lambda x: x.flatten(1)[:, :3].argsort(1),
+            "the model: expected float logits of shape (n, 3), a row for each of n = 12 images and a column for each class of the "
+            "image set, got int64 of shape (12, 3); give the image set the model's own classes, or fix the model's last layer",
+        ),
+        (
+            lambda x: (x.flatten(1)[:, :3], x),
+            "the model: expected logits as a tensor of shape (n, 3), got tuple; return the logits alone",
+        ),
+        (
+            lambda x: x.flatten(1)[:, :3].softmax(1),
+            "the model: expected logits, got probabilities (every row is >= 0 and sums to 1), which hide gradients from attacks; "
+            "return what goes into the softmax",
+        ),
+        (
+            lambda x: torch.where(torch.arange(len(x))[:, None] % 5 == 1, torch.nan, x.flatten(1)[:, :3]),
+            "the model: expected finite logits, got NaN or infinity for 3 of 12 images, first a/03.png; "
+            "look for a division by zero or an overflow in its forward",
+        ),
+    ],
+    ids=["too many classes", "too few rows", "labels", "a tuple", "probabilities", "NaN"],
+)
+def test_a_model_that_does_not_return_logits_is_refused(
+    images: ImageSet, model: Callable[[torch.Tensor], torch.Tensor], message: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        Engine(model, images, device="cpu").evaluate(ids(images))
+    assert said(error) == message
+
+
+def test_what_the_model_raises_is_told_in_a_sentence_with_its_place(images: ImageSet) -> None:
+    class Wrong(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return nn.functional.linear(images.flatten(1), torch.zeros(3, 7))
+
+    with pytest.raises(RuntimeError) as raw:
+        Wrong()(torch.zeros(12, 3, 8, 8))
+    with pytest.raises(InputError) as error:
+        Engine(Wrong(), images, device="cpu").evaluate(ids(images))
+    lineno = Wrong.forward.__code__.co_firstlineno + 1
+    assert said(error) == (
+        f"the model raised RuntimeError at test_engine.py:{lineno} on images of shape (12, 3, 8, 8): {raw.value}; "
+        "it has to accept RGB in [0, 1], (n, 3, h, w): check resize= and crop= of the image set"
+    )
+
+
+def test_an_object_that_cannot_be_called_is_no_model(images: ImageSet) -> None:
+    with pytest.raises(InputError) as error:
+        Engine({"weights": 1}, images)  # type: ignore[arg-type]
+    assert said(error) == "expected a model that maps images to logits, got dict; return an nn.Module"
+
+
+def test_a_batch_size_below_1_is_refused(images: ImageSet) -> None:
+    with pytest.raises(InputError) as error:
+        Engine(Linear(), images, device="cpu", batch_size=0)
+    assert said(error) == "expected a batch size >= 1, got 0"
+
+
+@pytest.mark.parametrize(
+    ("stress", "strength", "message"),
+    [
+        (
+            FGSM(),
+            8,
+            "FGSM(): expected epsilon in [0, 1], in units of the [0, 1] pixel scale, got 8; did you mean 8/255?",
+        ),
+        (FGSM(), -0.1, "FGSM(): expected epsilon in [0, 1], in units of the [0, 1] pixel scale, got -0.1"),
+        (FGSM(norm="l2"), -1, "FGSM(norm='l2'): expected epsilon >= 0, in units of the [0, 1] pixel scale, got -1"),
+        (
+            GaussianNoise(),
+            1.5,
+            "GaussianNoise(): expected sigma in [0, 1], in units of the [0, 1] pixel scale, got 1.5",
+        ),
+        (
+            GaussianNoise(),
+            float("nan"),
+            "GaussianNoise(): expected sigma in [0, 1], in units of the [0, 1] pixel scale, got nan",
+        ),
+        (
+            GaussianNoise(),
+            "0.1",
+            "GaussianNoise(): expected sigma in [0, 1], in units of the [0, 1] pixel scale, got '0.1'",
+        ),
+        (
+            GaussianNoise(),
+            True,
+            "GaussianNoise(): expected sigma in [0, 1], in units of the [0, 1] pixel scale, got True",
+        ),
+        (FGSM, 0.1, "expected a stress such as FGSM() or GaussianNoise(), got FGSM; make an instance of a stress"),
+        ("fgsm", 0.1, "expected a stress such as FGSM() or GaussianNoise(), got 'fgsm'; make an instance of a stress"),
+        (None, 0.1, "expected a stress for strength 0.1, got None; name one, as in FGSM()"),
+    ],
+)
+def test_a_strength_or_stress_that_means_nothing_is_refused(
+    images: ImageSet, stress: FGSM, strength: float, message: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        Engine(Linear(), images, device="cpu").evaluate(ids(images), stress, strength)
+    assert said(error) == message
+
+
+def test_a_long_l2_epsilon_is_fine(images: ImageSet) -> None:
+    assert Engine(Linear(), images, device="cpu").evaluate(ids(images), FGSM(norm="l2"), 3.0).outcomes
+
+
+def test_an_attack_behind_a_vote_is_refused_because_it_does_not_know_of_it(images: ImageSet) -> None:
+    with pytest.raises(InputError) as error:
+        Engine(Linear(), images, device="cpu").evaluate(ids(images), FGSM(), 0.1, SmoothingVote())
+    assert said(error) == (
+        "FGSM() behind SmoothingVote(): expected a perturbation, got an attack that does not know of the vote and would flatter "
+        "it; use a perturbation such as GaussianNoise()"
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda images: images[:, :1], "Own(): expected it to return images of shape (12, 3, 8, 8), got (12, 1, 8, 8)"),
+        (lambda images: None, "Own(): expected it to return images of shape (12, 3, 8, 8), got NoneType"),
+        (
+            lambda images: images / 0,
+            "Own(): expected finite pixels, got NaN or infinity; check the stress at this strength",
+        ),
+    ],
+    ids=["shape", "nothing", "infinity"],
+)
+def test_a_stress_of_ones_own_that_returns_no_images_is_named(
+    images: ImageSet, result: Callable[[torch.Tensor], torch.Tensor], message: str
+) -> None:
+    class Own:
+        unit = "amount"
+        limit = 1.0
+
+        def __repr__(self) -> str:
+            return "Own()"
+
+        def __call__(self, images: torch.Tensor, strengths: Sequence[float], streams: Streams) -> torch.Tensor:
+            return result(images)
+
+    with pytest.raises(InputError) as error:
+        Engine(Linear(), images, device="cpu").evaluate(ids(images), Own(), 0.5)
+    assert said(error) == message
+
+
+def test_auto_is_the_best_device_there_is() -> None:
+    best = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert str(resolve_device("auto")) == best
+    assert str(resolve_device("cpu")) == "cpu"
+
+
+def test_results_of_batches_before_an_error_are_kept(images: ImageSet) -> None:
+    model = Linear()
+    engine = Engine(model, images, device="cpu", batch_size=4)
+    images.images[9].path.write_bytes(b"broken")
+    with pytest.raises(InputError):
+        engine.evaluate(ids(images))
+    calls = len(model.calls)
+    engine.evaluate(ids(images)[:8])
+    assert len(model.calls) == calls

@@ -1,0 +1,163 @@
+"""Gates: which measurements pass, and every sentence that a verdict can say."""
+
+import pytest
+
+from pytest_robustness.errors import InputError
+from pytest_robustness.gates import AccuracyAtLeast, GateFailed, HoldsUntil, VoteRecovers
+from pytest_robustness.records import Case, Evaluation, Ladder, Outcome, Verdict
+
+CASE = Case("FGSM()", "epsilon", 2 / 255)
+
+
+def outcome(image: str, *, right: bool, subject: float = 0.2, votes: tuple[str, ...] = ()) -> Outcome:
+    predicted = "cat" if right else "dog"
+    confidence = subject if right else 1 - subject
+    return Outcome(image, ("cat",), predicted, right, confidence, subject, ((predicted, confidence),), votes)
+
+
+def evaluation(right: int, wrong: int, case: Case = CASE) -> Evaluation:
+    rows = [outcome(f"r{i}.png", right=True, subject=0.9) for i in range(right)]
+    rows += [outcome(f"w{i}.png", right=False, subject=0.01 * (i + 1)) for i in range(wrong)]
+    return Evaluation(case, tuple(rows))
+
+
+def ladder(image: str, *rungs: tuple[float, bool]) -> Ladder:
+    levels = (0.1, 0.2, 0.3)
+    return Ladder(image, "Blend('z.png')", "alpha", levels, tuple((s, outcome(image, right=ok)) for s, ok in rungs))
+
+
+HELD = ladder("held.png", (0.0, True), (0.1, True), (0.2, True), (0.3, True))
+BROKE = ladder("broke.png", (0.0, True), (0.1, True), (0.2, False))
+EARLY = ladder("early.png", (0.0, True), (0.1, False))
+WRONG = ladder("wrong.png", (0.0, False))
+
+
+def test_an_accuracy_that_clears_the_bar_passes() -> None:
+    verdict = AccuracyAtLeast(0.7).judge(evaluation(8, 2))
+    assert verdict == Verdict(
+        gate="accuracy",
+        claim="accuracy under FGSM() at epsilon 2/255 >= 0.7",
+        status="pass",
+        reason="accuracy 0.8 (8 of 10, 95 % interval 0.444 to 0.975), required >= 0.7",
+        measured=0.8,
+        required=0.7,
+        margin=pytest.approx(0.1),
+        n=10,
+        interval=(pytest.approx(0.4439045376923585), pytest.approx(0.9747892736731665)),
+        evaluations=(evaluation(8, 2),),
+    )
+
+
+def test_an_accuracy_below_the_bar_says_how_many_images_are_missing_and_which_are_furthest_off() -> None:
+    verdict = AccuracyAtLeast(0.7).judge(evaluation(5, 5))
+    assert (verdict.status, verdict.reason) == (
+        "fail",
+        "accuracy 0.5 (5 of 10, 95 % interval 0.187 to 0.813), required >= 0.7\n"
+        "short by 0.2: 2 more images have to hold\n"
+        "furthest off: w0.png (dog 0.99), w1.png (dog 0.98), w2.png (dog 0.97)",
+    )
+    assert "short by 0.1: 1 more image has to hold" in AccuracyAtLeast(0.7).judge(evaluation(6, 4)).reason
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "bar"), [(7, 10, 0.7), (3, 10, 0.3), (1, 3, 1 / 3), (29, 29, 1.0), (57, 100, 0.57)]
+)
+def test_the_bar_itself_passes_and_one_image_less_fails(right: int, n: int, bar: float) -> None:
+    assert AccuracyAtLeast(bar).judge(evaluation(right, n - right)).status == "pass"
+    assert AccuracyAtLeast(bar).judge(evaluation(right - 1, n - right + 1)).status == "fail"
+
+
+@pytest.mark.parametrize("bar", [0, 1.2, -0.5, float("nan"), "0.5", True])
+def test_a_bar_that_is_no_share_is_refused(bar: float) -> None:
+    with pytest.raises(InputError) as error:
+        AccuracyAtLeast(bar)
+    assert str(error.value) == (
+        f"expected at_least to be a share in (0, 1], got {bar!r}; a gate at 0 would pass every model"
+    )
+
+
+def test_an_image_that_holds_passes() -> None:
+    verdict = HoldsUntil(0.3).judge([HELD])
+    assert (verdict.status, verdict.claim, verdict.reason) == (
+        "pass",
+        "top-1 holds until alpha 0.3 under Blend('z.png')",
+        "held.png holds until alpha 0.3: cat 0.20",
+    )
+    assert (verdict.measured, verdict.required, verdict.margin) == (0.3, 0.3, 0.0)
+
+
+def test_an_image_that_breaks_says_where_and_what_it_became() -> None:
+    verdict = HoldsUntil(0.3).judge([BROKE])
+    assert (verdict.status, verdict.reason) == (
+        "fail",
+        "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20\nrequired: alpha 0.3, short by 0.2",
+    )
+    assert (verdict.measured, verdict.required, verdict.margin) == (0.1, 0.3, pytest.approx(-0.2))
+
+
+def test_an_image_that_is_wrong_when_clean_holds_nowhere() -> None:
+    verdict = HoldsUntil(0.3).judge([WRONG])
+    assert (verdict.status, verdict.reason, verdict.measured, verdict.margin) == (
+        "fail",
+        "wrong.png is wrong on the clean image already: dog 0.80; accepted: cat\nrequired: alpha 0.3",
+        None,
+        None,
+    )
+
+
+def test_of_several_images_each_has_to_hold_and_the_worst_are_named_first() -> None:
+    verdict = HoldsUntil(0.3).judge([HELD, BROKE, EARLY])
+    assert (verdict.status, verdict.reason) == (
+        "fail",
+        "1 of 3 images hold until alpha 0.3\n"
+        "early.png holds until alpha 0 and breaks at 0.1: dog 0.80, cat 0.20\n"
+        "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20\n"
+        "required: alpha 0.3, short by 0.3",
+    )
+    assert HoldsUntil(0.3).judge([HELD, HELD]).reason == "2 of 2 images hold until alpha 0.3"
+
+
+def test_of_many_broken_images_five_are_named() -> None:
+    verdict = HoldsUntil(0.3).judge([HELD] + [EARLY] * 7)
+    assert verdict.reason.splitlines()[-2:] == ["... and 2 more", "required: alpha 0.3, short by 0.3"]
+    assert len(verdict.reason.splitlines()) == 8
+
+
+VOTED = Case("GaussianNoise()", "sigma", 0.25, "SmoothingVote()")
+ALONE = Case("GaussianNoise()", "sigma", 0.25)
+
+
+def test_a_vote_that_recovers_the_class_passes() -> None:
+    voted = Evaluation(VOTED, (outcome("a.png", right=True, votes=("dog", "cat", "cat")),))
+    verdict = VoteRecovers().judge(voted, evaluation(0, 1, ALONE))
+    assert (verdict.status, verdict.claim, verdict.reason) == (
+        "pass",
+        "SmoothingVote() recovers the class under GaussianNoise() at sigma 0.25",
+        "a.png: the voters say dog, cat, cat; without the vote the model says dog 0.99; accepted: cat",
+    )
+    assert (verdict.measured, verdict.required, verdict.margin) == (1.0, 1.0, 0.0)
+
+
+def test_a_vote_that_abstains_does_not_recover_the_class() -> None:
+    abstained = Outcome("a.png", ("cat",), None, False, 0.0, 1 / 3, (("cat", 1 / 3),), ("cat", "dog", "cow"))
+    verdict = VoteRecovers().judge(Evaluation(VOTED, (abstained,)), evaluation(1, 0, ALONE))
+    assert (verdict.status, verdict.margin) == ("fail", -1.0)
+    assert abstained.answer == "no majority"
+
+
+def test_of_several_images_the_vote_has_to_recover_each() -> None:
+    voted = Evaluation(VOTED, tuple(outcome(f"{i}.png", right=i > 0, votes=("dog",) * 3) for i in range(4)))
+    verdict = VoteRecovers().judge(voted, evaluation(1, 3, ALONE))
+    assert (verdict.status, verdict.reason) == (
+        "fail",
+        "3 of 4 images are recovered; right without the vote: 1\n"
+        "0.png: the voters say dog, dog, dog; without the vote the model says cat 0.90; accepted: cat",
+    )
+
+
+def test_a_failed_gate_is_an_assertion_error_that_carries_its_verdict() -> None:
+    verdict = HoldsUntil(0.3).judge([WRONG])
+    failed = GateFailed(verdict)
+    assert isinstance(failed, AssertionError)
+    assert failed.verdict is verdict
+    assert str(failed) == f"{verdict.claim}\n{verdict.reason}"

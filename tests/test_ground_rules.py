@@ -1,0 +1,203 @@
+"""The architecture as tests: imports go downwards, one door per library, nothing heavy at start, true exports."""
+
+import ast
+import importlib
+import importlib.metadata
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_robustness
+
+PACKAGE = Path(pytest_robustness.__file__).parent
+
+# A module may import modules of lower floors only.
+FLOORS = {
+    "errors": 0,
+    "records": 1,
+    "seeding": 1,
+    "stats": 1,
+    "measurements": 2,
+    "types": 2,
+    "gates": 3,
+    "norms": 3,
+    "images": 3,
+    "attacks.goals": 4,
+    "attacks.gradient": 4,
+    "loading": 4,
+    "perturbations": 4,
+    "attacks": 5,
+    "defenses": 5,
+    "engine": 6,
+    "search": 7,
+    "report": 7,
+    "robustness": 8,
+    "report.summary": 8,
+    "report.text": 9,
+    "report.html": 9,
+    "session": 10,
+    "plugin": 11,
+}
+
+# What stands for each library that is not meant to spread.
+DOORS = {
+    "PIL": {"images"},
+    "scipy": {"stats"},
+    "jinja2": {"report.html"},
+    "numpy": {"images"},
+    "pytest": {"session", "plugin"},
+    "_pytest": {"plugin"},
+}
+
+# The records half has to work where torch is not installed.
+RECORDS_HALF = {
+    "errors",
+    "records",
+    "stats",
+    "measurements",
+    "gates",
+    "report",
+    "report.summary",
+    "report.text",
+    "report.html",
+}
+HEAVY = {"torch", "torchvision", "kornia", "numpy", "PIL", "scipy", "jinja2", "matplotlib", "pytest_html"}
+
+
+def modules() -> dict[str, ast.Module]:
+    names = [info.name for info in pkgutil.walk_packages([str(PACKAGE)])]
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        if name != "__init__":
+            found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    assert names
+    return found
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """Every module that is imported, at the top or inside a function, `from` or not."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found.add(str(node.module))
+    return found
+
+
+def own(names: set[str]) -> set[str]:
+    return {name.removeprefix("pytest_robustness.") for name in names if name.startswith("pytest_robustness.")}
+
+
+def test_every_module_has_a_floor() -> None:
+    assert set(modules()) == set(FLOORS)
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_imports_go_downwards(name: str) -> None:
+    upwards = {other for other in own(imports(modules()[name])) if FLOORS[other] >= FLOORS[name]}
+    assert not upwards
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_has_one_door(library: str) -> None:
+    users = {name for name, tree in modules().items() if any(i.partition(".")[0] == library for i in imports(tree))}
+    assert users == DOORS[library]
+
+
+def test_the_records_half_imports_no_tensors() -> None:
+    for name in RECORDS_HALF:
+        used = imports(modules()[name])
+        assert not {i for i in used if i.partition(".")[0] == "torch"}, name
+        assert own(used) <= RECORDS_HALF, name
+
+
+def test_a_module_has_at_most_about_400_lines() -> None:
+    long = {p.name: n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text(encoding="utf-8").splitlines())) > 420}
+    assert not long
+
+
+def test_all_of_a_module_exists_and_is_sorted() -> None:
+    for name in FLOORS:
+        module = importlib.import_module(f"pytest_robustness.{name}")
+        exported = getattr(module, "__all__", None)
+        if exported is not None:
+            assert all(hasattr(module, entry) for entry in exported), name
+
+
+def test_every_public_function_and_class_of_a_module_is_in_its_all() -> None:
+    for name, tree in modules().items():
+        if name in ("plugin", "attacks", "report"):
+            continue
+        defined = {
+            node.name
+            for node in tree.body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+        }
+        assert defined <= set(importlib.import_module(f"pytest_robustness.{name}").__all__), name
+
+
+def test_the_package_exports_what_it_says_from_where_it_says() -> None:
+    assert set(pytest_robustness.__all__) == set(pytest_robustness._HOMES)
+    for name, home in pytest_robustness._HOMES.items():
+        assert getattr(pytest_robustness, name) is getattr(importlib.import_module(f"pytest_robustness.{home}"), name)
+    assert set(pytest_robustness.__all__) <= set(dir(pytest_robustness))
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'pytest_robustness' has no attribute 'FGSN'$"):
+        _ = pytest_robustness.FGSN
+
+
+def test_the_plugin_is_one_entry_point_called_robustness() -> None:
+    (entry,) = (
+        point
+        for point in importlib.metadata.entry_points(group="pytest11")
+        if point.value.startswith("pytest_robustness")
+    )
+    assert (entry.name, entry.value) == ("robustness", "pytest_robustness.plugin")
+
+
+def test_a_session_without_robustness_tests_loads_nothing_heavy(tmp_path: Path) -> None:
+    """At start and at the end, in a process of its own, with this plugin alone."""
+    (tmp_path / "test_plain.py").write_text(
+        "import sys\n"
+        f"HEAVY = {sorted(HEAVY)!r}\n"
+        "def test_plain():\n"
+        "    assert 'pytest_robustness.plugin' in sys.modules\n"
+        "    assert not set(HEAVY) & set(sys.modules)\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "conftest.py").write_text(
+        "import sys\n"
+        "def pytest_unconfigure(config):\n"
+        f"    heavy = sorted({HEAVY!r} & set(sys.modules))\n"
+        "    print('loaded at the end:', heavy)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "pytest_robustness.plugin", "--robustness-json=out.json"],
+        cwd=tmp_path,
+        env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": "", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "loaded at the end: []" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["pytest_robustness", "pytest_robustness.plugin"])
+def test_importing_it_loads_nothing_heavy(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

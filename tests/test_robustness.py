@@ -1,0 +1,151 @@
+"""The object that tests and notebooks talk to, without pytest."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pytest_robustness import (
+    FGSM,
+    Blend,
+    Engine,
+    GateFailed,
+    GaussianNoise,
+    InputError,
+    Robustness,
+    SmoothingVote,
+    image_folder,
+)
+from pytest_robustness.robustness import Album
+
+from .conftest import draw_grey
+
+
+def brightness(images: torch.Tensor) -> torch.Tensor:
+    """Logits (dark, bright) = (0, 8 * (mean - 0.5))."""
+    margin = 8 * (images.mean((1, 2, 3)) - 0.5)
+    return torch.stack([torch.zeros_like(margin), margin], 1)
+
+
+@pytest.fixture
+def robustness(tmp_path: Path) -> Robustness:
+    """Dark pictures of mean 0, 0.2 and 0.4, bright ones of 1, 0.8 and 0.6, and a white overlay."""
+    for number, level in enumerate((0, 51, 102)):
+        draw_grey(tmp_path / "images" / "dark" / f"{number}.png", level)
+        draw_grey(tmp_path / "images" / "bright" / f"{number}.png", 255 - level)
+    draw_grey(tmp_path / "white.png", 255)
+    return Robustness(Engine(brightness, image_folder(tmp_path / "images", classes=["dark", "bright"]), device="cpu"))
+
+
+@pytest.fixture
+def white(tmp_path: Path, robustness: Robustness) -> Blend:
+    return Blend(tmp_path / "white.png")
+
+
+def test_accuracy_of_all_images_or_of_some(robustness: Robustness, white: Blend) -> None:
+    images = robustness.engine.images
+    assert robustness.accuracy() == 1.0
+    assert robustness.accuracy(white, 0.4) == 4 / 6
+    assert robustness.accuracy(white, 0.4, images="dark/0.png") == 1.0
+    assert robustness.accuracy(white, 0.4, images=[images["dark/1.png"], "dark/2.png"]) == 0.0
+    assert robustness.accuracy(white, 0.4, images=images) == 4 / 6
+    assert [float(measured) for measured in robustness.measurements] == [1.0, 4 / 6, 1.0, 0.0, 4 / 6]
+
+
+def test_breaking_points_are_the_first_level_past_the_closed_form(robustness: Robustness, white: Blend) -> None:
+    # Dark of mean m turns bright when m + a (1 - m) > 1/2.
+    assert robustness.breaking_point("dark/0.png", white) == 0.55
+    assert robustness.breaking_point("dark/1.png", white) == 0.4
+    assert robustness.breaking_point("dark/2.png", white, up_to=0.2, levels=2) == 0.2
+    assert robustness.breaking_point("bright/0.png", white) == float("inf")
+
+
+def test_fgsm_flips_an_image_exactly_when_epsilon_passes_its_distance_from_one_half(robustness: Robustness) -> None:
+    robustness.assert_accuracy(FGSM(), 0.09, at_least=1.0)
+    assert robustness.accuracy(FGSM(), 0.11) == 4 / 6
+    assert robustness.accuracy(FGSM(), 0.31) == 2 / 6
+
+
+def test_assertions_pass_in_silence_and_fail_with_their_verdict(robustness: Robustness, white: Blend) -> None:
+    robustness.assert_holds_until("dark/0.png", white, 0.5)
+    with pytest.raises(GateFailed) as failed:
+        robustness.assert_holds_until(robustness.engine.images, white, 0.3, levels=3)
+    assert str(failed.value) == (
+        f"top-1 holds until alpha 0.3 under {white!r}\n"
+        "5 of 6 images hold until alpha 0.3\n"
+        "dark/2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46\n"
+        "required: alpha 0.3, short by 0.2"
+    )
+    assert [verdict.status for verdict in robustness.verdicts] == ["pass", "fail"]
+    assert [picture.caption for picture in failed.value.verdict.pictures] == ["clean", "alpha 0.2"]
+
+
+def test_a_vote_recovers_or_not(robustness: Robustness) -> None:
+    robustness.assert_vote_recovers("dark/0.png", GaussianNoise(), 0.1, SmoothingVote())
+    robustness.assert_vote_recovers(robustness.engine.images, GaussianNoise(), 0.01, SmoothingVote())
+    with pytest.raises(GateFailed):
+        robustness.assert_accuracy(
+            Blend(robustness.engine.images["bright/0.png"].path), 0.9, at_least=0.9, defense=SmoothingVote()
+        )
+
+
+def test_company_changes_the_calls_and_not_the_results(robustness: Robustness, white: Blend) -> None:
+    calls = []
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        return brightness(images)
+
+    images = robustness.engine.images
+    everyone = [image.id for image in images.images]
+    together = Robustness(Engine(counted, images, device="cpu"), company=lambda image_id: everyone)
+    for image in images.images:
+        try:
+            together.assert_holds_until(image, white, 0.3, levels=3)
+        except GateFailed:
+            assert image.id == "dark/2.png"
+    # Clean and three levels; dark/2 leaves after the second. Then two pictures' worth of nothing new.
+    assert calls == [6, 6, 6, 5]
+
+
+def test_an_image_is_judged_although_its_company_cannot_be_read(robustness: Robustness, white: Blend) -> None:
+    images = robustness.engine.images
+    images["dark/1.png"].path.write_bytes(b"broken")
+    everyone = [image.id for image in images.images]
+    together = Robustness(robustness.engine, company=lambda image_id: everyone)
+    together.assert_holds_until("dark/0.png", white, 0.3, levels=1)
+    with pytest.raises(InputError) as error:
+        together.assert_holds_until("dark/1.png", white, 0.3, levels=1)
+    assert str(error.value) == (
+        f"{images['dark/1.png'].path}: expected an image, got a file in no format that Pillow reads; replace or remove it"
+    )
+
+
+def test_a_gate_over_nothing_is_refused(robustness: Robustness, white: Blend) -> None:
+    with pytest.raises(InputError) as error:
+        robustness.assert_holds_until([], white, 0.3)
+    assert str(error.value) == (
+        "expected at least one image to judge, got none; a gate over nothing would pass every model"
+    )
+
+
+def test_an_unknown_image_is_refused_with_the_nearest(robustness: Robustness) -> None:
+    with pytest.raises(InputError) as error:
+        robustness.accuracy(images="dark/0.jpg")
+    assert str(error.value) == (
+        f"{robustness.engine.images.name}: expected the id of one of its 6 images, got 'dark/0.jpg'; did you mean 'dark/0.png'?"
+    )
+
+
+def test_a_strength_out_of_range_is_refused_before_anything_is_computed(robustness: Robustness, white: Blend) -> None:
+    with pytest.raises(InputError) as error:
+        robustness.assert_holds_until("dark/0.png", white, 1.5)
+    assert str(error.value) == f"{white!r}: expected alpha in [0, 1], in units of the [0, 1] pixel scale, got 1.5"
+    with pytest.raises(InputError) as error:
+        robustness.breaking_point("dark/0.png", FGSM(norm="l2"))
+    assert str(error.value) == "FGSM(norm='l2'): expected up_to=, because epsilon has no largest value; name one"
+
+
+def test_an_album_is_full_after_its_limit_and_per_claim() -> None:
+    album = Album(limit=4, per_claim=3)
+    assert [album.take("a", 2), album.take("a", 2), album.take("b", 5), album.take("b", 1)] == [2, 1, 1, 0]
