@@ -124,8 +124,8 @@ class Engine:
             stressed = self._stressed(batch, stress, strength)
         clean, after = (self.evaluate([image_id], stress, s).outcomes[0].top for s in (0.0, strength))
         return (
-            Picture("clean", data_uri(batch.images[0]), clean),
-            Picture(self.case(stress, strength).at, data_uri(stressed[0]), after),
+            Picture(image_id, "clean", data_uri(batch.images[0]), clean),
+            Picture(image_id, self.case(stress, strength).at, data_uri(stressed[0]), after),
         )
 
     @functools.cached_property

@@ -142,8 +142,9 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as the model saw it, for a report: a caption, a PNG as a data URI, and the model's top-5."""
+    """An image as the model saw it, for a report: its id, a caption, a PNG as a data URI, and the model's top-5."""
 
+    image: str
     caption: str
     png: str
     top: tuple[tuple[str, float], ...]

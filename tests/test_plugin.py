@@ -65,7 +65,7 @@ def test_the_terminal_ends_with_a_table_of_gates_that_fits_80_columns(project: p
     assert re.fullmatch(r"Brightness [0-9a-f]{8} on 6 images of images, cpu, seed 0", result.outlines[start + 1])
     assert result.outlines[start + 2 : start + 8] == [
         "gate                                        measured required  margin  verdict",
-        "top-1 holds until alpha 0.3 under             5 of 6        6    -0.2  fail",
+        "top-1 holds until alpha 0.3 under             5 of 6      all    -0.2  fail",
         "  Blend('white.png')",
         "1 of 1 gates not passed",
         "results: out.json",

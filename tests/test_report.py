@@ -50,11 +50,18 @@ def test_items_of_one_test_are_one_row_and_red_rows_come_first() -> None:
     results = Results((verdict("t.py::test_a", measured=0.5, required=0.4, margin=0.1), *per_image), (RUN,))
     table = rows(results)
     assert [(r.claim, r.status, r.measured, r.required, r.margin) for r in table] == [
-        ("holds", "fail", "2 of 3", "3", "-0.2"),
+        ("holds", "fail", "2 of 3", "all", "-0.2"),
         ("accuracy under FGSM() at epsilon 2/255 >= 0.4", "pass", "0.5", "0.4", "+0.1"),
     ]
     assert table[0].test == "t.py::test_b"
     assert table[0].failures == (per_image[2],)
+
+
+def test_a_proportion_carries_its_count_and_interval() -> None:
+    measured = verdict("t.py::test_a", measured=0.5, required=0.4, margin=0.1, interval=(0.4421, 0.5579))
+    (row,) = rows(Results((measured,), (RUN,)))
+    assert row.interval == "n = 300, 95 % interval 0.442 to 0.558"
+    assert row.interval in render(Results((measured,), (RUN,)))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ def page_of_everything(name: str = "a.png") -> str:
         reason=name,
         evaluations=(Evaluation(case, (outcome,)),),
         ladders=(ladder(name),),
-        pictures=(Picture(name, "data:image/png;base64,AAAA", ((name, 0.5),)),),
+        pictures=(Picture(name, name, "data:image/png;base64,AAAA", ((name, 0.5),)),),
     )
     plain = verdict("t.py::test_plain", "error", reason=name, gate="error", claim=name)
     run = Provenance(name, "", name, "", 1, (name,), name, 0, 1, ((name, name),))

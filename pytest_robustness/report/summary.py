@@ -14,7 +14,8 @@ _WORST_FIRST: tuple[Status, ...] = ("error", "untrusted", "fail", "undecided", "
 class Row:
     """A gate as a person counts it: one assertion of one test, over all the items it was asked for.
 
-    `expected` marks a gate whose every failure a test expected.
+    `margin` is that of the worst item. `interval` is empty where the gate measured no proportion. `expected`
+    marks a gate whose every failure a test expected.
     """
 
     claim: str
@@ -22,6 +23,7 @@ class Row:
     measured: str
     required: str
     margin: str
+    interval: str
     verdicts: tuple[Verdict, ...]
     expected: bool
 
@@ -64,18 +66,30 @@ def headline(results: Results) -> str:
 def _row(verdicts: tuple[Verdict, ...]) -> Row:
     status = min((verdict.status for verdict in verdicts), key=_WORST_FIRST.index)
     first, passed = verdicts[0], sum(verdict.status == "pass" for verdict in verdicts)
+    interval = ""
     if len(verdicts) == 1 and first.n != 1:
-        measured = "-" if first.measured is None else f"{first.measured:.4g}"
-        required = "-" if first.required is None else f"{first.required:.4g}"
-        margin = "-" if first.margin is None else f"{first.margin:+.4g}"
+        measured, required = _number(first.measured), _number(first.required)
+        margin = first.margin
+        if first.interval is not None:
+            interval = f"n = {first.n}, 95 % interval {first.interval[0]:.3f} to {first.interval[1]:.3f}"
     else:
-        worst = min((verdict.margin for verdict in verdicts if verdict.margin is not None), default=None)
-        measured, required = f"{passed} of {len(verdicts)}", f"{len(verdicts)}"
-        margin = "-" if worst is None else f"{worst:+.4g}"
+        measured, required = f"{passed} of {len(verdicts)}", "all"
+        margin = min((verdict.margin for verdict in verdicts if verdict.margin is not None), default=None)
     bad = [verdict for verdict in verdicts if verdict.status != "pass"]
-    expected = bool(bad) and all(verdict.expected for verdict in bad)
-    claim = first.claim if first.gate not in ("error", "own-rule") else f"{first.gate} in {_name(first.test)}"
-    return Row(claim, status, measured, required, margin, verdicts, expected)
+    return Row(
+        claim=first.claim if first.gate not in ("error", "own-rule") else f"{first.gate} in {_name(first.test)}",
+        status=status,
+        measured=measured,
+        required=required,
+        margin="-" if margin is None else f"{margin:+.4g}",
+        interval=interval,
+        verdicts=verdicts,
+        expected=bool(bad) and all(verdict.expected for verdict in bad),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _name(nodeid: str) -> str:
