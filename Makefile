@@ -13,8 +13,9 @@ help: ## list the targets
 
 gate: $(READY) ## run the example release gate; MODEL=plain judges the classifier that fails
 	@mkdir -p reports
-	MODEL="$(MODEL)" $(BIN)/python -m pytest examples/release_gate --color=yes \
-		--robustness-report=reports/robustness.html --robustness-json=reports/robustness.json
+	@MODEL="$(MODEL)" $(BIN)/python -m pytest examples/release_gate \
+		--robustness-report=reports/robustness.html --robustness-json=reports/robustness.json; \
+	status=$$?; echo; echo "the report is reports/robustness.html, the results are reports/robustness.json"; exit $$status
 
 test: lint types suite ## lint, types and the whole suite
 

@@ -74,6 +74,8 @@ class Engine:
         self, stress: Attack | Perturbation | None = None, strength: float = 0.0, defense: Voter | None = None
     ) -> Case:
         """The case in plain words; InputError where the strength is not one of the stress."""
+        if defense is not None:
+            _check_named(defense)
         behind = "" if defense is None else repr(defense)
         if stress is None:
             if strength:
@@ -84,6 +86,7 @@ class Engine:
             raise InputError(
                 f"expected a stress such as FGSM() or GaussianNoise(), got {name}; make an instance of a stress"
             )
+        _check_named(stress)
         _check_strength(stress, strength)
         if isinstance(stress, Attack) and defense is not None:
             raise InputError(
@@ -294,6 +297,15 @@ def _origin(error: Exception) -> str:
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
 
 
+def _check_named(settings: object) -> None:
+    """Refuse what has no value of its own: answers are kept, and noise is seeded, by what a stress is."""
+    if type(settings).__hash__ is None or type(settings).__repr__ is object.__repr__:
+        raise InputError(
+            f"{type(settings).__name__}: expected a repr that is its constructor call and a hash to match, because answers are kept "
+            "and noise is seeded by them; make it a frozen dataclass"
+        )
+
+
 def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
     if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= stress.limit:
         upper = "" if math.isinf(stress.limit) else f" in [0, {stress.limit:g}]"
@@ -356,7 +368,12 @@ def _fingerprint(model: Callable[[Images], Logits]) -> str:
     if not isinstance(model, nn.Module):
         return ""
     total = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}".encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, value in sorted(model.state_dict().items()):
+        total.update(name.encode())
+        if isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized:
+            total.update(f"{value.dtype} {tuple(value.shape)}".encode())
+            total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:
+            # A module may keep any object in its state.
+            total.update(repr(value).encode())
     return total.hexdigest()

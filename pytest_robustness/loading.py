@@ -75,11 +75,13 @@ class ImageSet:
         return tuple(self.classes[label] for label in image.labels)
 
     def digest(self) -> str:
-        """SHA-256 over ids, accepted classes, preprocessing and the bytes of every file, as 64 hex digits."""
+        """SHA-256 over ids, accepted classes, preprocessing and the bytes of every file, as 64 hex digits.
+
+        A file that can't be read counts as such: decoding it is what raises.
+        """
         total = hashlib.sha256(repr((self.classes, sorted(self._accept), self._resize, self._crop)).encode())
         for image in self.images:
-            content = hashlib.sha256(image.path.read_bytes()).hexdigest()
-            total.update(repr((image.id, image.labels, content)).encode())
+            total.update(repr((image.id, image.labels, _file_digest(image.path))).encode())
         return total.hexdigest()
 
     def batch(self, ids: Sequence[str]) -> Batch:
@@ -166,6 +168,13 @@ def labelled_images(
                 f"{image.path}: expected at least one accepted class, got none; name one of {_some(classes)}"
             )
     return ImageSet(images, classes, name=path_text(root), accept=accept, resize=resize, crop=crop)
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return type(error).__name__
 
 
 def _index(label: str | int, classes: Sequence[str], where: Path) -> int:

@@ -233,7 +233,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if "robustness" in _fixtures(item) and (report.when == "call" or report.failed):
+    asked = "robustness" in _fixtures(item) or _ROBUSTNESS in item.stash
+    if asked and (report.when == "call" or report.failed):
         verdicts = _verdicts(item, call, report)
         if verdicts:
             _hand_over(item, report, verdicts)
@@ -314,17 +315,22 @@ def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     raised = call.excinfo.value
     if not isinstance(raised, (GateFailed, InputError)):
         return
-    here = Path(__file__).parent
-    frames = [f for f in call.excinfo.traceback if here not in Path(f.path).parents]
-    inside = [f for f in frames if Path(f.path) == item.path] or frames
-    lineno = inside[-1].lineno + 1
-    seed = item.config.stash[_SESSION].settings.seed
-    lines = [*str(raised).splitlines(), f"at {item.path.name}:{lineno}"]
+    lines = str(raised).splitlines()
+    frames = [frame for frame in call.excinfo.traceback if _is_users(Path(frame.path), item)]
+    lineno = frames[-1].lineno + 1 if frames else 1
+    if frames:
+        lines.append(f"at {Path(frames[-1].path).name}:{lineno}")
     if isinstance(raised, GateFailed):
+        seed = item.stash[_ROBUSTNESS].engine.seed
         lines.append(f"reproduce: pytest {shlex.quote(item.nodeid)} --robustness-seed={seed}")
     entry = ReprEntryNative([f"{line}\n" for line in lines])
     crash = ReprFileLocation(str(item.path), lineno, lines[0])
     report.longrepr = ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
+
+
+def _is_users(path: Path, item: pytest.Item) -> bool:
+    """Whether a frame is in the test itself or in a conftest that serves it, and not inside a library."""
+    return path == item.path or (path.name == "conftest.py" and path.parent in item.path.parents)
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:

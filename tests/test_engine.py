@@ -394,6 +394,44 @@ def test_a_stress_of_ones_own_that_returns_no_images_is_named(
     assert said(error) == message
 
 
+def test_a_stress_of_ones_own_needs_a_value_that_names_it(images: ImageSet) -> None:
+    class Nameless:
+        unit = "amount"
+        limit = 1.0
+
+    @dataclass
+    class Mutable(Nameless):
+        amount: int = 1
+
+    for stress in (Nameless(), Mutable()):
+        with pytest.raises(InputError) as error:
+            Engine(Linear(), images, device="cpu").evaluate(ids(images), stress, 0.5)  # type: ignore[arg-type]
+        assert said(error) == (
+            f"{type(stress).__name__}: expected a repr that is its constructor call and a hash to match, because answers are kept "
+            "and noise is seeded by them; make it a frozen dataclass"
+        )
+
+
+def test_provenance_survives_a_missing_file_and_odd_state(images: ImageSet) -> None:
+    class Odd(Linear):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("steps", torch.tensor(3))
+            self.register_buffer("empty", torch.zeros(0, 2))
+
+        def get_extra_state(self) -> dict[str, int]:
+            return {"version": 2}
+
+        def set_extra_state(self, state: dict[str, int]) -> None:
+            pass
+
+    before = Engine(Odd(), images, device="cpu").provenance
+    images.images[0].path.unlink()
+    after = Engine(Odd(), images, device="cpu").provenance
+    assert before.model_digest == after.model_digest
+    assert before.images_digest != after.images_digest
+
+
 def test_auto_is_the_best_device_there_is() -> None:
     best = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     assert str(resolve_device("auto")) == best

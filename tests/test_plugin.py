@@ -454,6 +454,42 @@ def test_an_error_in_the_users_test_keeps_its_traceback_and_is_no_pass(project: 
     assert [(v["status"], v["reason"]) for v in results(project)["verdicts"]] == [("error", "KeyError: 'mine'")]
 
 
+def test_an_image_that_vanishes_meanwhile_is_an_error_of_its_item(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        def test_it(robustness, robustness_image):
+            if robustness_image.id == "bright/bright_0.png":
+                robustness_image.path.unlink()
+            robustness.assert_accuracy(images=robustness_image, at_least=1)
+        """
+    )
+    result = run(project, "--robustness-json=out.json")
+    result.assert_outcomes(passed=5, failed=1)
+    missing = project.path / "images" / "bright" / "bright_0.png"
+    assert f"{missing}: expected an image file, found none; check the path" in result.outlines
+
+
+def test_a_gate_reached_through_the_request_is_kept_too(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_it(request):\n    request.getfixturevalue('robustness').assert_accuracy(at_least=1)\n")
+    run(project, "--robustness-json=out.json").assert_outcomes(passed=1)
+    assert [verdict["status"] for verdict in results(project)["verdicts"]] == ["pass"]
+
+
+def test_input_that_a_conftest_gets_wrong_is_told_with_its_place(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "import pytest\nfrom pytest_robustness import image_folder\n"
+        "@pytest.fixture\ndef robustness_model(): return len\n"
+        "@pytest.fixture\ndef robustness_images():\n    return image_folder('nowhere')\n"
+    )
+    project.makepyfile("def test_it(robustness): pass")
+    result = run(project)
+    result.assert_outcomes(errors=1)
+    start = result.outlines.index(
+        "nowhere: expected a folder with one folder per class, found no folder; check the path"
+    )
+    assert result.outlines[start + 1] == "at conftest.py:7"
+
+
 def test_a_skipped_test_leaves_no_verdict(project: pytest.Pytester) -> None:
     project.makepyfile("import pytest\ndef test_it(robustness):\n    robustness.accuracy()\n    pytest.skip('later')\n")
     run(project, "--robustness-json=out.json").assert_outcomes(skipped=1)
