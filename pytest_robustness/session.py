@@ -221,7 +221,7 @@ class Session:
             self._notes.append(f"could not write {error.filename}: {error.strerror}")
             session.exitstatus = session.exitstatus or pytest.ExitCode.INTERNAL_ERROR
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
         if not self._verdicts:
             if self.settings.json is not None or self.settings.report is not None:
                 terminalreporter.write_line("robustness: no gate was judged, so nothing was written")
