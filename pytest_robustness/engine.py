@@ -114,10 +114,11 @@ class Engine:
         case = self.case(stress, strength, defense)
         kept = self._kept.setdefault((stress if strength else None, float(strength), defense), {})
         missing = [image_id for image_id in dict.fromkeys(ids) if image_id not in kept]
-        with _as_run(self.model):
-            for batch in self.images.batches(missing, self.batch_size):
-                outcomes = self._outcomes(self._on_device(batch), stress, strength, defense)
-                kept.update(zip(batch.ids, outcomes, strict=True))
+        if missing:
+            with _as_run(self.model):
+                for batch in self.images.batches(missing, self.batch_size):
+                    outcomes = self._outcomes(self._on_device(batch), stress, strength, defense)
+                    kept.update(zip(batch.ids, outcomes, strict=True))
         return Evaluation(case, tuple(kept[image_id] for image_id in ids))
 
     def pictures(self, image_id: str, stress: Attack | Perturbation, strength: float) -> tuple[Picture, Picture]:

@@ -17,12 +17,11 @@ from PIL import Image, UnidentifiedImageError
 
 from pytest_robustness.errors import InputError
 
-__all__ = ["Kind", "check_kinds", "data_uri", "read_image", "read_overlay"]
+__all__ = ["Kind", "check_kinds", "check_sizes", "data_uri", "read_image", "read_overlay"]
 
 Kind: TypeAlias = Literal["grey", "alpha", "16-bit"]
 
-_DEEP: tuple[Kind | None, str] = ("16-bit", "16 bits a channel")
-_KINDS: dict[str, tuple[Kind | None, str]] = {
+_CHANNELS: dict[str, tuple[Kind, str]] = {
     "L": ("grey", "one channel"),
     "LA": ("alpha", "one channel and an alpha channel"),
     "RGBA": ("alpha", "an alpha channel"),
@@ -42,6 +41,15 @@ def check_kinds(accept: Collection[str], where: str) -> frozenset[Kind]:
     return frozenset(kind for kind in get_args(Kind) if kind in accept)
 
 
+def check_sizes(where: str, **sizes: int | None) -> None:
+    """Refuse a size in pixels that is given and below 1; InputError names it."""
+    for name, pixels in sizes.items():
+        if pixels is not None and pixels < 1:
+            raise InputError(
+                f"{where}: expected {name} to be a number of pixels >= 1, got {pixels}; leave it out for none"
+            )
+
+
 def read_image(
     path: Path, *, accept: Collection[Kind] = (), resize: int | None = None, crop: int | None = None
 ) -> torch.Tensor:
@@ -54,8 +62,9 @@ def read_image(
     16 bits a channel grey is divided by 65535 and colours keep the upper 8.
 
     Raises InputError for a file that is missing, unreadable or truncated, of a kind not accepted, or
-    smaller than the crop.
+    smaller than the crop, and for settings that mean nothing.
     """
+    check_sizes(str(path), resize=resize, crop=crop)
     image, deep = _decoded(path)
     image = _as_rgb(image, deep, path, accept)
     if resize is not None and min(image.size) != resize:
@@ -123,13 +132,16 @@ def _decoded(path: Path) -> tuple[Image.Image, bool]:
 
 def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]) -> Image.Image:
     """The image as 8-bit RGB or, where 16-bit grey is accepted, as it is."""
-    if image.mode == "RGB" and not deep:
-        return image
-    kind, what = _DEEP if deep else _KINDS.get(image.mode, (None, f"mode {image.mode!r}"))
-    remedy = "convert the file to RGB" + (f", or {_REMEDY[kind]}" if kind else "")
-    if kind is None or kind not in accept:
-        raise InputError(f"{path}: expected 8 bits a channel and 3 channels (RGB), got {what}; {remedy}")
-    if kind == "alpha":
+    found: list[tuple[Kind | None, str]] = [("16-bit", "16 bits a channel")] if deep else []
+    if image.mode in _CHANNELS:
+        found.append(_CHANNELS[image.mode])
+    elif image.mode != "RGB" and not deep:
+        found.append((None, f"mode {image.mode!r}"))
+    for kind, what in found:
+        if kind is None or kind not in accept:
+            remedy = "convert the file to RGB" + (f", or {_REMEDY[kind]}" if kind else "")
+            raise InputError(f"{path}: expected 8 bits a channel and 3 channels (RGB), got {what}; {remedy}")
+    if image.mode in ("LA", "RGBA"):
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image if image.mode.startswith("I") else image.convert("RGB")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import Kind, check_kinds, read_image
+from pytest_robustness.images import Kind, check_kinds, check_sizes, read_image
 from pytest_robustness.records import path_text
 from pytest_robustness.types import Batch
 
@@ -47,6 +47,7 @@ class ImageSet:
         self.name = name
         self.classes = tuple(classes)
         self.images = tuple(sorted(images, key=lambda image: image.id))
+        check_sizes(name, resize=resize, crop=crop)
         self._accept, self._resize, self._crop = check_kinds(accept, name), resize, crop
         self._by_id = {image.id: image for image in self.images}
         if not self.images:
@@ -119,7 +120,7 @@ def image_folder(
 
     `classes` are the model's classes in the model's order; without it, the folders' names in
     alphabetical order are taken, as torchvision's ImageFolder does. `accept`, `resize` and `crop` are
-    those of `images.read_image`. Hidden files and files without an image's ending are left alone.
+    those of `images.read_image`. Hidden files and folders and files without an image's ending are left alone.
 
     Raises InputError where the folder is missing or empty, or a folder's name is not a class.
     """
@@ -132,11 +133,14 @@ def image_folder(
             f"{root}: expected one folder per class, found no folder in it; sort the images into class folders"
         )
     names = list(folders) if classes is None else list(classes)
+    for folder in folders:
+        # A misspelt folder is told even while it is empty.
+        _index(folder, names, root / folder)
     files = {
         path.relative_to(root).as_posix(): [folder]
         for folder in folders
         for path in (root / folder).rglob("*")
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in _SUFFIXES and path.is_file() and not _hidden(path.relative_to(root))
     }
     return labelled_images(root, files, classes=names, accept=accept, resize=resize, crop=crop)
 
@@ -192,6 +196,10 @@ def _index(label: str | int, classes: Sequence[str], where: Path) -> int:
     if len(places) > 1:
         raise InputError(f"{where}: expected one class called {label!r}, got those at {places}; give the index instead")
     return places[0]
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _some(classes: Sequence[str]) -> str:

@@ -48,10 +48,12 @@ class Blend:
                 f"Blend({str(self.overlay)!r}): expected fit 'cover', 'stretch' or 'tile', got {self.fit!r}"
             )
         object.__setattr__(self, "_pixels", read_overlay(Path(self.overlay)))
+        # However the path was written, the same file is the same stress.
+        object.__setattr__(self, "overlay", path_text(Path(self.overlay)))
 
     def __repr__(self) -> str:
         fit = "" if self.fit == "cover" else f", fit={self.fit!r}"
-        return f"Blend({path_text(Path(self.overlay))!r}{fit})"
+        return f"Blend({self.overlay!r}{fit})"
 
     def __call__(self, images: Images, strengths: Strengths, streams: Streams) -> Images:
         height, width = images.shape[-2:]

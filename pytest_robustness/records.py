@@ -237,11 +237,14 @@ class Results:
         found = document.get("schema") if isinstance(document, dict) else None
         if found != SCHEMA:
             raise InputError(f"expected results of schema {SCHEMA!r}, got {found!r}; write them anew with this version")
-        return cls(
-            tuple(from_builtin(Verdict, row) for row in document["verdicts"]),
-            tuple(from_builtin(Provenance, run) for run in document["runs"].values()),
-            complete=document["complete"],
-        )
+        try:
+            verdicts = tuple(from_builtin(Verdict, row) for row in document["verdicts"])
+            runs = tuple(from_builtin(Provenance, run) for run in document["runs"].values())
+            return cls(verdicts, runs, complete=document["complete"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"expected results as this version writes them, got others ({error}); write them anew"
+            ) from None
 
 
 def to_builtin(value: Any) -> Any:
