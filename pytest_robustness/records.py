@@ -165,7 +165,7 @@ class Provenance:
     batch_size: int
     versions: tuple[tuple[str, str], ...]
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """A short digest of all of it, by which verdicts refer to it."""
         return hashlib.sha256(json.dumps(to_builtin(self)).encode()).hexdigest()[:12]

@@ -3,8 +3,9 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
 from pytest_robustness.engine import Engine
@@ -44,8 +45,8 @@ class Robustness:
     """Measurements and assertions over the model and the images of one engine.
 
     Every judged gate is appended to `verdicts` and every measurement to `measurements`, in the order they
-    were made. `company` names the images that are evaluated along with one image, in the same batches,
-    because they will be asked for next; it changes the speed and never a result.
+    were made. `company` names, for an image and a question, the images that the same question will be put
+    to next and that are evaluated in the same batches; it changes the speed and never a result.
 
         robustness = Robustness(Engine(model, image_folder("images")))
         robustness.accuracy(FGSM(), 2 / 255)
@@ -55,7 +56,7 @@ class Robustness:
         self,
         engine: Engine,
         *,
-        company: Callable[[str], Sequence[str]] | None = None,
+        company: Callable[[str, Hashable], Sequence[str]] | None = None,
         album: Album | None = None,
     ) -> None:
         self.engine = engine
@@ -130,8 +131,9 @@ class Robustness:
         Raises GateFailed where the vote answers something else or abstains.
         """
         ids = self._ids(image)
-        self._along(ids, lambda company: self.engine.evaluate(company, stress, strength, vote))
-        self._along(ids, lambda company: self.engine.evaluate(company, stress, strength))
+        for defense in (vote, None):
+            evaluate = functools.partial(self.engine.evaluate, stress=stress, strength=strength, defense=defense)
+            self._along(ids, (stress, strength, defense), evaluate)
         voted = self.engine.evaluate(ids, stress, strength, vote)
         alone = self.engine.evaluate(ids, stress, strength)
         lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
@@ -146,16 +148,18 @@ class Robustness:
     ) -> tuple[Ladder, ...]:
         self.engine.case(stress, strength)
         steps = evenly(strength, levels)
-        self._along(ids, lambda company: climb(self.engine, company, stress, steps))
+        self._along(ids, (stress, steps), lambda company: climb(self.engine, company, stress, steps))
         return climb(self.engine, ids, stress, steps)
 
-    def _along(self, ids: Sequence[str], evaluate: Callable[[Sequence[str]], object]) -> None:
+    def _along(self, ids: Sequence[str], question: Hashable, evaluate: Callable[[Sequence[str]], object]) -> None:
         """Evaluate a single image in the company it will be asked for with, so that batches are full."""
         if self._company is None or len(ids) != 1:
             return
-        # An error belongs to some image of the company; the image asked for meets its own when it is alone.
-        with contextlib.suppress(InputError):
-            evaluate(self._company(ids[0]))
+        company = self._company(ids[0], question)
+        if company:
+            # An error belongs to some image of the company; the image asked for meets its own when it is alone.
+            with contextlib.suppress(InputError):
+                evaluate(company)
 
     def _ids(self, chosen: Chosen) -> tuple[str, ...]:
         if isinstance(chosen, ImageSet):

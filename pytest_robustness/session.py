@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,17 +102,23 @@ class Company:
     def __init__(self) -> None:
         self._ids: list[str] = []
         self._places: dict[str, int] = {}
+        self._asked: set[tuple[int, Hashable]] = set()
 
     def add(self, image_id: str) -> None:
+        """The next item's image; an image that is there keeps its place."""
         if image_id not in self._places:
             self._places[image_id] = len(self._ids)
             self._ids.append(image_id)
 
-    def around(self, image_id: str, size: int) -> Sequence[str]:
-        """The batch of `size` images that this one falls into; the image alone where it was not selected."""
+    def around(self, image_id: str, question: Hashable, *, size: int) -> Sequence[str]:
+        """The batch of `size` images that this one falls into, the first time that this question is put to it.
+
+        Nothing when it was put before (the answers are there), or for an image that was not selected.
+        """
         place = self._places.get(image_id)
-        if place is None:
-            return [image_id]
+        if place is None or (place // size, question) in self._asked:
+            return ()
+        self._asked.add((place // size, question))
         start = place // size * size
         return self._ids[start : start + size]
 

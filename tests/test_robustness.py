@@ -98,7 +98,7 @@ def test_company_changes_the_calls_and_not_the_results(robustness: Robustness, w
 
     images = robustness.engine.images
     everyone = [image.id for image in images.images]
-    together = Robustness(Engine(counted, images, device="cpu"), company=lambda image_id: everyone)
+    together = Robustness(Engine(counted, images, device="cpu"), company=lambda image_id, question: everyone)
     for image in images.images:
         try:
             together.assert_holds_until(image, white, 0.3, levels=3)
@@ -112,7 +112,7 @@ def test_an_image_is_judged_although_its_company_cannot_be_read(robustness: Robu
     images = robustness.engine.images
     images["dark/1.png"].path.write_bytes(b"broken")
     everyone = [image.id for image in images.images]
-    together = Robustness(robustness.engine, company=lambda image_id: everyone)
+    together = Robustness(robustness.engine, company=lambda image_id, question: everyone)
     together.assert_holds_until("dark/0.png", white, 0.3, levels=1)
     with pytest.raises(InputError) as error:
         together.assert_holds_until("dark/1.png", white, 0.3, levels=1)
