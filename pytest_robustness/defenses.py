@@ -42,7 +42,7 @@ class SmoothingVote:
         """The class each voter gives each image, (passes + 1, n): unblurred first."""
         if min(images.shape[-2:]) <= self.kernel // 2:
             height, width = images.shape[-2:]
-            raise InputError(f"{self!r}: expected images larger than {self.kernel // 2} pixels, got {height} x {width}")
+            raise InputError(f"{self!r}: expected images larger than {self.kernel // 2} pixels, got {width} x {height}")
         answers = [classifier(images).argmax(1)]
         for _ in range(self.passes):
             images = gaussian_blur(images, kernel=self.kernel, sigma=self.sigma)

@@ -310,15 +310,14 @@ def _check_named(settings: object) -> None:
 def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
     if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= stress.limit:
         upper = "" if math.isinf(stress.limit) else f" in [0, {stress.limit:g}]"
+        scale = "" if stress.unit == "alpha" else ", in units of the [0, 1] pixel scale"
         at_least = " >= 0" if math.isinf(stress.limit) else ""
         hint = (
             f"; did you mean {strength:g}/255?"
             if stress.unit == "epsilon" and _is_number(strength) and strength > 1
             else ""
         )
-        raise InputError(
-            f"{stress!r}: expected {stress.unit}{upper}{at_least}, in units of the [0, 1] pixel scale, got {strength!r}{hint}"
-        )
+        raise InputError(f"{stress!r}: expected {stress.unit}{upper}{at_least}{scale}, got {strength!r}{hint}")
 
 
 def _is_number(value: object) -> bool:

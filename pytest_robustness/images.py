@@ -57,7 +57,7 @@ def read_image(
 
     `resize` scales the short side to that many pixels (PIL's bilinear filter, which averages when it
     shrinks), `crop` cuts a square of that side from the centre: to the pixel what torchvision's Resize and
-    CenterCrop do. Kinds other than 8-bit RGB follow the
+    CenterCrop do. Of several frames the first is read; an orientation in EXIF is not applied. Kinds other than 8-bit RGB follow the
     rules that `accept` names: grey is copied to the three channels, alpha is laid over white, of
     16 bits a channel grey is divided by 65535 and colours keep the upper 8.
 
@@ -76,7 +76,7 @@ def read_image(
         if min(image.size) < crop:
             raise InputError(
                 f"{path}: expected at least {crop} x {crop} pixels for crop={crop}, got {image.width} x {image.height}; "
-                f"add resize={crop} or crop less"
+                + (f"add resize={crop} or crop less" if resize is None else "resize to more or crop less")
             )
         left, top = round((image.width - crop) / 2), round((image.height - crop) / 2)
         image = image.crop((left, top, left + crop, top + crop))
@@ -89,7 +89,7 @@ def read_overlay(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     Opacity is the alpha channel, 1 everywhere in a file without one. Raises InputError as `read_image` does.
     """
     image, deep = _decoded(path)
-    if image.mode in ("RGBA", "LA"):
+    if image.mode in ("RGBA", "LA") or "transparency" in image.info:
         pixels = _pixels(image.convert("RGBA"))
         return pixels[:3], pixels[3:]
     colour = _pixels(_as_rgb(image, deep, path, get_args(Kind)))
@@ -111,11 +111,13 @@ def _decoded(path: Path) -> tuple[Image.Image, bool]:
             # A file large enough to be a decompression bomb is refused, not warned about.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                deep = any(";16" in str(tile[3]) for tile in image.tile)
+                deep = any(_is_deep(tile[3]) for tile in image.tile)
                 image.load()
                 return image, deep
     except FileNotFoundError:
         raise InputError(f"{path}: expected an image file, found none; check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: expected an image file, got a folder; check the path") from None
     except UnidentifiedImageError:
         raise InputError(
             f"{path}: expected an image, got a file in no format that Pillow reads; replace or remove it"
@@ -130,6 +132,12 @@ def _decoded(path: Path) -> tuple[Image.Image, bool]:
         ) from None
 
 
+def _is_deep(arguments: object) -> bool:
+    """Whether a Pillow decoder with these arguments reads 16 bits a channel (and not the 16 of 5-6-5 pixels)."""
+    raw = str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+    return raw == "I;16" or raw.endswith((";16B", ";16L", ";16N"))
+
+
 def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]) -> Image.Image:
     """The image as 8-bit RGB or, where 16-bit grey is accepted, as it is."""
     found: list[tuple[Kind | None, str]] = [("16-bit", "16 bits a channel")] if deep else []
@@ -137,11 +145,13 @@ def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]
         found.append(_CHANNELS[image.mode])
     elif image.mode != "RGB" and not deep:
         found.append((None, f"mode {image.mode!r}"))
+    if "transparency" in image.info and image.mode in ("RGB", "L"):
+        found.append(("alpha", "a transparent colour"))
     for kind, what in found:
         if kind is None or kind not in accept:
             remedy = "convert the file to RGB" + (f", or {_REMEDY[kind]}" if kind else "")
             raise InputError(f"{path}: expected 8 bits a channel and 3 channels (RGB), got {what}; {remedy}")
-    if image.mode in ("LA", "RGBA"):
+    if ("alpha" in (kind for kind, _ in found)) and not image.mode.startswith("I"):
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image if image.mode.startswith("I") else image.convert("RGB")

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,10 +163,14 @@ def labelled_images(
     Raises InputError for an empty set, an image without a class, or a class that is unknown or ambiguous.
     """
     root = Path(root)
-    images = [
-        LabelledImage(path, root / path, tuple(sorted({_index(label, classes, root / path) for label in accepted})))
-        for path, accepted in labels.items()
-    ]
+    images = []
+    for path, accepted in labels.items():
+        if isinstance(accepted, str):
+            raise InputError(
+                f"{root / path}: expected a list of accepted classes, got {accepted!r}; write [{accepted!r}]"
+            )
+        indices = {_index(label, classes, root / path) for label in accepted}
+        images.append(LabelledImage(path, root / path, tuple(sorted(indices))))
     for image in images:
         if not image.labels:
             raise InputError(
@@ -182,7 +187,9 @@ def _file_digest(path: Path) -> str:
 
 
 def _index(label: str | int, classes: Sequence[str], where: Path) -> int:
-    if isinstance(label, int):
+    if not isinstance(label, str):
+        # Whatever counts as an index in Python, numpy's integers among it.
+        label = operator.index(label)
         if not 0 <= label < len(classes):
             raise InputError(
                 f"{where}: expected a class index from 0 to {len(classes) - 1}, got {label}; check the labels"
@@ -194,7 +201,9 @@ def _index(label: str | int, classes: Sequence[str], where: Path) -> int:
             f"{where}: expected one of {_some(classes)}, got the label {label!r}{_nearest(label, classes)}"
         )
     if len(places) > 1:
-        raise InputError(f"{where}: expected one class called {label!r}, got those at {places}; give the index instead")
+        raise InputError(
+            f"{where}: expected one class called {label!r}, got those at {places}; give the index instead, to labelled_images"
+        )
     return places[0]
 
 

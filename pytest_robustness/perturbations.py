@@ -57,9 +57,11 @@ class Blend:
 
     def __call__(self, images: Images, strengths: Strengths, streams: Streams) -> Images:
         height, width = images.shape[-2:]
-        colour, opacity = (_fitted(part, self.fit, height, width).to(images) for part in self._pixels)
-        weights = strengths.reshape(-1, 1, 1, 1) * opacity
-        return (1 - weights) * images + weights * colour
+        colour, opacity = self._pixels
+        # Scaled together, so that the colour under clear pixels doesn't bleed into the edges.
+        seen, opacity = (_fitted(part, self.fit, height, width).to(images) for part in (colour * opacity, opacity))
+        alphas = strengths.reshape(-1, 1, 1, 1)
+        return (1 - alphas * opacity) * images + alphas * seen
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,8 +83,10 @@ class GaussianNoise:
 def gaussian_blur(images: Images, *, kernel: int = 5, sigma: float = 1.0) -> Images:
     """The images under a normalised `kernel` x `kernel` Gaussian of standard deviation `sigma` pixels.
 
-    Borders are reflected without repeating the edge. Differentiable.
+    Borders are reflected without repeating the edge. Differentiable. Raises InputError for an even kernel.
     """
+    if kernel % 2 == 0:
+        raise InputError(f"gaussian_blur: expected an odd kernel (pixels), got {kernel}")
     reach = kernel // 2
     offsets = range(-reach, reach + 1)
     weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in offsets]

@@ -91,8 +91,8 @@ class Case:
 def strength_text(unit: str, strength: float) -> str:
     """A strength as people write it: an epsilon as a multiple of 1/255 where it is one, else a short decimal."""
     steps = strength * 255
-    if unit == "epsilon" and strength and abs(steps * 4 - round(steps * 4)) < 1e-6:
-        return f"{steps:g}/255" if strength < 1 else f"{strength:g}"
+    if unit == "epsilon" and 0.2 < steps <= 64 and abs(steps * 4 - round(steps * 4)) < 1e-6:
+        return f"{steps:g}/255"
     return f"{strength:.4g}"
 
 

@@ -1,5 +1,6 @@
 """Where images break: strengths climbed one by one, by the images that still hold."""
 
+import math
 from collections.abc import Sequence
 
 from pytest_robustness.engine import Engine
@@ -14,8 +15,13 @@ def evenly(strength: float, levels: int) -> tuple[float, ...]:
     """`levels` equal steps up to and including `strength`; InputError for fewer than one level."""
     if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
         raise InputError(f"expected levels to be a whole number >= 1, got {levels!r}")
-    # Rounded, so that 3 * 0.05 is 0.15 in a report and as a key.
-    return (*(round(strength * step / levels, 10) for step in range(1, levels)), float(strength))
+    return (*(_tidy(strength * step / levels) for step in range(1, levels)), float(strength))
+
+
+def _tidy(level: float) -> float:
+    """The decimal that a rounding error hides: 3 * 0.3 / 9 as 0.1; any other level as it is."""
+    decimal = round(level, 10)
+    return decimal if math.isclose(decimal, level, rel_tol=1e-14) else level
 
 
 def climb(

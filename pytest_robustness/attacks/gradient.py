@@ -63,9 +63,9 @@ class PGD:
 
     def __post_init__(self) -> None:
         _check_norm(self)
-        if self.steps < 1:
-            raise InputError(f"{self!r}: expected steps >= 1, got {self.steps}")
-        if self.step_size is not None and not self.step_size > 0:
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+            raise InputError(f"{self!r}: expected steps to be a whole number >= 1, got {self.steps}")
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
             raise InputError(
                 f"{self!r}: expected a step_size > 0 (a fraction of epsilon), got {self.step_size}; "
                 "leave it out for 2.5 / steps"
@@ -80,9 +80,7 @@ class PGD:
     ) -> Images:
         start = images
         if self.random_start:
-            away = streams.child("start").uniform(images) * 2 - 1
-            if self.norm == "l2":
-                away = steepest(streams.child("start").normal(images), "l2")
+            away = _random_differences(images, self.norm, streams.child("start"))
             start = (images + away * strengths.reshape(-1, 1, 1, 1)).clamp(0, 1)
         step_size = 2.5 / self.steps if self.step_size is None else self.step_size
         return _ascend(
@@ -108,8 +106,8 @@ def _ascend(
         gradients, reached = _gradients(classifier, goal, current)
         moved = current + lengths * steepest(gradients, norm)
         moved = (images + project(moved - images, norm, epsilons)).clamp(0, 1)
-        # The first step is always taken, so that one step is FGSM on every image.
-        keep = reached if step else torch.zeros_like(reached)
+        # From the image itself the first step is always taken, so that one step is FGSM on every image.
+        keep = torch.zeros_like(reached) if step == 0 and start is images else reached
         current = torch.where(keep.reshape(-1, 1, 1, 1), current, moved)
     return current
 
@@ -126,6 +124,14 @@ def _gradients(classifier: Classifier, goal: Goal, images: Images) -> tuple[torc
             )
         (gradients,) = torch.autograd.grad(goal.objective(logits).sum(), images)
     return gradients, goal.reached(logits.detach())
+
+
+def _random_differences(images: Images, norm: Norm, streams: Streams) -> torch.Tensor:
+    """Differences drawn uniformly from the ball of radius 1."""
+    if norm == "linf":
+        return streams.uniform(images) * 2 - 1
+    radii = streams.child("radius").uniform(images[:, :1, :1, :1]) ** (1 / images[0].numel())
+    return radii * steepest(streams.normal(images), "l2")
 
 
 def _check_norm(attack: FGSM | PGD) -> None:

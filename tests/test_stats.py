@@ -1,0 +1,110 @@
+"""Exact intervals, held against closed forms, enumeration and published values."""
+
+import math
+import re
+
+import pytest
+
+from pytest_robustness.stats import proportion_interval
+
+# shared/reference.json, clopper_pearson_lower_one_sided: (k, n, alpha, lower).
+LOWER_BOUNDS = [
+    (100000, 100000, 0.001, 0.9999309248330094),
+    (100000, 100000, 0.01, 0.9999539493585035),
+    (99999, 100000, 0.001, 0.9999076696662654),
+    (99000, 100000, 0.001, 0.9889893403774748),
+    (75000, 100000, 0.001, 0.7457468421355667),
+    (50000, 100000, 0.001, 0.49510904290369595),
+    (1000, 1000, 0.001, 0.9931160484209338),
+    (990, 1000, 0.001, 0.9760361871553114),
+    (100, 100, 0.001, 0.933254300796991),
+    (95, 100, 0.05, 0.8977466223567255),
+    (100, 100, 0.05, 0.9704869503929601),
+    (10, 10, 0.001, 0.5011872336272722),
+    (9, 9, 0.001, 0.4641588833612779),
+    (7, 10, 0.001, 0.20463672209928987),
+    (0, 10, 0.001, 0.0),
+    (590, 1000, 0.05, 0.5637448382380044),
+]
+
+
+def at_least(k: int, n: int, p: float) -> float:
+    """P(X >= k) for X binomial(n, p), term by term."""
+    return math.fsum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 100, 10_000])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_no_success_gives_the_closed_form_from_0(n: int, confidence: float) -> None:
+    lower, upper = proportion_interval(0, n, confidence=confidence)
+    assert lower == 0
+    assert upper == pytest.approx(1 - ((1 - confidence) / 2) ** (1 / n), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 100, 10_000])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_nothing_but_successes_gives_the_closed_form_up_to_1(n: int, confidence: float) -> None:
+    lower, upper = proportion_interval(n, n, confidence=confidence)
+    assert lower == pytest.approx(((1 - confidence) / 2) ** (1 / n), rel=1e-9)
+    assert upper == 1
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 2), (1, 7), (3, 10), (9, 10), (20, 40)])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_at_each_bound_the_tail_beyond_what_was_seen_is_half_of_what_is_left(k: int, n: int, confidence: float) -> None:
+    """Clopper and Pearson's definition: P(X >= k | lower) = P(X <= k | upper) = (1 - confidence) / 2."""
+    lower, upper = proportion_interval(k, n, confidence=confidence)
+    assert at_least(k, n, lower) == pytest.approx((1 - confidence) / 2, rel=1e-9)
+    assert 1 - at_least(k + 1, n, upper) == pytest.approx((1 - confidence) / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n", "alpha", "lower"), LOWER_BOUNDS)
+def test_a_one_sided_bound_is_an_end_of_the_interval_with_twice_the_risk(
+    k: int, n: int, alpha: float, lower: float
+) -> None:
+    assert proportion_interval(k, n, confidence=1 - 2 * alpha)[0] == pytest.approx(lower, abs=1e-12)
+
+
+def test_the_confidence_is_95_percent_unless_said_otherwise() -> None:
+    assert proportion_interval(3, 4) == proportion_interval(3, 4, confidence=0.95)
+
+
+@pytest.mark.parametrize("n", [1, 5, 12, 30])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_interval_contains_the_true_proportion_at_least_as_often_as_promised(n: int, confidence: float) -> None:
+    """Over all outcomes of a binomial, weighed by their probability, for proportions across [0, 1]."""
+    intervals = [proportion_interval(k, n, confidence=confidence) for k in range(n + 1)]
+    for p in (0.0, 0.001, 0.03, 0.1, 0.25, 1 / 3, 0.5, 0.77, 0.9, 0.999, 1.0):
+        covered = math.fsum(
+            math.comb(n, k) * p**k * (1 - p) ** (n - k)
+            for k, (lower, upper) in enumerate(intervals)
+            if lower <= p <= upper
+        )
+        assert covered >= confidence - 1e-12
+
+
+def test_failures_are_successes_mirrored() -> None:
+    for k in range(18):
+        lower, upper = proportion_interval(k, 17)
+        assert proportion_interval(17 - k, 17) == (pytest.approx(1 - upper), pytest.approx(1 - lower))
+
+
+def test_the_interval_holds_the_seen_proportion_and_grows_with_confidence() -> None:
+    for k in range(18):
+        (low, high), (lower, higher) = (proportion_interval(k, 17, confidence=c) for c in (0.8, 0.99))
+        assert lower <= low <= k / 17 <= high <= higher
+        assert higher - lower > high - low
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 4), (5, 4), (0, 0), (0, -1)])
+def test_counts_that_cannot_be_are_refused(k: int, n: int) -> None:
+    message = f"expected 0 <= k <= n and n >= 1, got k={k}, n={n}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        proportion_interval(k, n)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, -0.5, 95, math.nan])
+def test_a_confidence_outside_0_to_1_is_refused(confidence: float) -> None:
+    message = f"expected a confidence between 0 and 1, got {confidence}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        proportion_interval(3, 4, confidence=confidence)
