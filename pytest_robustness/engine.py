@@ -349,12 +349,14 @@ def _checked_logits(logits: object, n: int, k: int) -> Logits:
 
 
 def _check_values(logits: Logits, ids: Sequence[str]) -> None:
+    """Refuse logits that are not finite, or are probabilities; `ids` name the rows where an attack has kept them all."""
     finite = torch.isfinite(logits).all(1)
     if not finite.all():
         bad = (~finite).nonzero().flatten().tolist()
+        first = f", first {ids[bad[0]]}" if len(ids) == len(logits) else ""
         raise InputError(
-            f"the model: expected finite logits, got NaN or infinity for {len(bad)} of {len(logits)} images, "
-            f"first {ids[bad[0]]}; look for a division by zero or an overflow in its forward"
+            f"the model: expected finite logits, got NaN or infinity for {len(bad)} of {len(logits)} images{first}; "
+            "look for a division by zero or an overflow in its forward"
         )
     if logits.shape[1] > 1 and (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-3).all():
         raise InputError(

@@ -1,5 +1,6 @@
 """Image sources: files with their accepted classes, listed at once and decoded batch by batch."""
 
+import collections
 import difflib
 import hashlib
 import operator
@@ -16,6 +17,7 @@ from pytest_robustness.types import Batch
 
 __all__ = ["ImageSet", "LabelledImage", "image_folder", "labelled_images"]
 
+_RECENT_BYTES = 256 * 2**20
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 
 
@@ -31,6 +33,7 @@ class LabelledImage:
 class ImageSet:
     """Labelled images of one size, decoded when they are needed and never all in memory.
 
+    The images decoded last are kept, up to 256 MB: the levels of a ladder ask for the same batch again.
     `images` are in the order of their ids. `classes` are the model's classes in the model's order: an
     accepted class is an index into them.
     """
@@ -51,6 +54,8 @@ class ImageSet:
         check_sizes(name, resize=resize, crop=crop)
         self._accept, self._resize, self._crop = check_kinds(accept, name), resize, crop
         self._by_id = {image.id: image for image in self.images}
+        self._recent: collections.OrderedDict[str, torch.Tensor] = collections.OrderedDict()
+        self._recent_bytes = 0
         if not self.images:
             raise InputError(f"{name}: expected at least one image, found none; check the path and the file endings")
         if len(self._by_id) < len(self.images):
@@ -91,7 +96,7 @@ class ImageSet:
         chosen = [self[image_id] for image_id in ids]
         pixels: list[torch.Tensor] = []
         for image in chosen:
-            read = read_image(image.path, accept=self._accept, resize=self._resize, crop=self._crop)
+            read = self._read(image)
             if pixels and read.shape != pixels[0].shape:
                 first, this = (f"{p.shape[2]} x {p.shape[1]}" for p in (pixels[0], read))
                 raise InputError(
@@ -102,6 +107,16 @@ class ImageSet:
         for row, image in zip(accepted, chosen, strict=True):
             row[list(image.labels)] = True
         return Batch(torch.stack(pixels), accepted, tuple(ids))
+
+    def _read(self, image: LabelledImage) -> torch.Tensor:
+        kept = self._recent.pop(image.id, None)
+        if kept is None:
+            kept = read_image(image.path, accept=self._accept, resize=self._resize, crop=self._crop)
+            self._recent_bytes += kept.nbytes
+        self._recent[image.id] = kept
+        while self._recent_bytes > _RECENT_BYTES:
+            self._recent_bytes -= self._recent.popitem(last=False)[1].nbytes
+        return kept
 
     def batches(self, ids: Sequence[str], size: int) -> Iterator[Batch]:
         """These images in batches of at most `size`, in the given order."""

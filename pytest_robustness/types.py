@@ -60,6 +60,9 @@ class Classifier(Protocol):
 class Goal(Protocol):
     """What an attack is after."""
 
+    def select(self, rows: torch.Tensor) -> "Goal":
+        """The goal for the images in these rows (m,) int64 of the batch, in that order."""
+
     def objective(self, logits: Logits) -> torch.Tensor:
         """(n,) per image, differentiable, larger = closer to the goal."""
 

@@ -75,6 +75,9 @@ class Endless:
 
     goal: Miss
 
+    def select(self, rows: torch.Tensor) -> "Endless":
+        return Endless(self.goal.select(rows))
+
     def objective(self, logits: torch.Tensor) -> torch.Tensor:
         return self.goal.objective(logits)
 
@@ -282,6 +285,16 @@ def test_an_image_that_is_there_goes_no_further_while_others_go_on() -> None:
     assert (model.margin(found) < 0).tolist() == [True, False] * 3
     assert torch.allclose(length(found - images, "linf")[1::2], far[1::2], atol=1e-6)
     assert (length(found - images, "linf")[::2] < far[::2]).all()
+
+
+def test_an_image_that_is_there_leaves_the_batch() -> None:
+    model, images = Linear(), near_grey()
+    far = torch.tensor([3.0, 0.5, 3.0, 0.5, 3.0, 0.5]) * model.distance(images, "linf")
+    found = attacked(PGD(steps=8), model, images, far)
+    # One step of 2.5 / 8 does not reach a third of epsilon, two do; the third look sees it.
+    assert [len(batch) for batch in model.seen] == [6, 6, 6, 3, 3, 3, 3, 3]
+    alone = [attacked(PGD(steps=8), Linear(), images[row : row + 1], far[row : row + 1]) for row in range(6)]
+    assert torch.equal(found, torch.cat(alone))
 
 
 @norms

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from pytest_robustness.errors import InputError
+from pytest_robustness.images import read_image
 from pytest_robustness.loading import ImageSet, LabelledImage, image_folder, labelled_images
 
 
@@ -415,3 +416,29 @@ def test_a_string_in_place_of_a_list_of_classes_is_refused_not_read_letter_by_le
 def test_an_index_may_be_numpys(root: Path) -> None:
     images = labelled_images(root, {"zebra/1.png": [numpy.int64(1)]}, classes=["okapi", "zebra"])  # type: ignore[list-item]
     assert images.images[0].labels == (1,)
+
+
+def test_a_file_is_decoded_once_while_there_is_room_and_memory_has_a_bound(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def counted(path: Path, **settings: object) -> torch.Tensor:
+        decoded.append(path.name)
+        return read_image(path)
+
+    monkeypatch.setattr("pytest_robustness.loading.read_image", counted)
+    images = image_folder(root)
+    every = ids(images)
+    first = images.batch(every).images
+    assert torch.equal(images.batch(every).images, first)
+    assert len(decoded) == len(every)
+    # Room for two images of 4 x 4: going round and round decodes each anew.
+    monkeypatch.setattr("pytest_robustness.loading._RECENT_BYTES", 2 * first[0].nbytes)
+    images = image_folder(root)
+    decoded.clear()
+    for _ in range(2):
+        assert torch.equal(images.batch(every).images, first)
+    assert len(decoded) == 2 * len(every)
+    images.batch(every[-2:])
+    assert len(decoded) == 2 * len(every)

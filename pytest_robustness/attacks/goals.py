@@ -22,6 +22,9 @@ class Miss:
 
     accepted: Accepted
 
+    def select(self, rows: torch.Tensor) -> "Miss":
+        return Miss(self.accepted[rows])
+
     def objective(self, logits: Logits) -> torch.Tensor:
         # Where every class is accepted nothing can be missed: all logits on both sides, a gradient of zero.
         others = ~self.accepted | self.accepted.all(1, keepdim=True)

@@ -99,17 +99,23 @@ def _ascend(
     steps: int,
     step_size: float,
 ) -> Images:
-    """Step along the steepest direction, project, and leave each image at its first success."""
-    lengths = (step_size * epsilons).reshape(-1, 1, 1, 1)
+    """Step along the steepest direction and project; an image leaves the batch at its first success."""
+    found = start.clone()
+    # The images still climbing, by their rows in the batch; everything below is theirs alone.
+    rows = torch.arange(len(images), device=images.device)
     current = start
     for step in range(steps):
-        gradients, reached = _gradients(classifier, goal, current)
-        moved = current + lengths * steepest(gradients, norm)
-        moved = (images + project(moved - images, norm, epsilons)).clamp(0, 1)
+        gradients, reached = _gradients(classifier, goal.select(rows), current)
         # From the image itself the first step is always taken, so that one step is FGSM on every image.
-        keep = torch.zeros_like(reached) if step == 0 and start is images else reached
-        current = torch.where(keep.reshape(-1, 1, 1, 1), current, moved)
-    return current
+        if (step or start is not images) and reached.any():
+            found[rows[reached]] = current[reached]
+            climbing = ~reached
+            rows, current, gradients = rows[climbing], current[climbing], gradients[climbing]
+            if not len(rows):
+                return found
+        moved = current + (step_size * epsilons[rows]).reshape(-1, 1, 1, 1) * steepest(gradients, norm)
+        current = (images[rows] + project(moved - images[rows], norm, epsilons[rows])).clamp(0, 1)
+    return found.index_copy(0, rows, current)
 
 
 def _gradients(classifier: Classifier, goal: Goal, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
