@@ -22,6 +22,8 @@ import pytest
 from pytest_robustness.session import Company, Session, Settings, add_options, is_worker
 
 if TYPE_CHECKING:
+    from _pytest._code.code import ReprExceptionInfo
+
     from pytest_robustness.loading import ImageSet, LabelledImage
     from pytest_robustness.measurements import Accuracy, BreakingPoint
     from pytest_robustness.records import Verdict
@@ -232,14 +234,19 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
     asked = "robustness" in _fixtures(item) or _ROBUSTNESS in item.stash
+    told = _told(item, call) if asked and item.config.getoption("tbstyle") not in ("long", "native") else None
+    if told is not None:
+        # Asked instead of pytest's own: a traceback that nobody will see costs milliseconds.
+        item.repr_failure = lambda excinfo, style=None: told  # type: ignore[method-assign]
+    report = yield
+    if told is not None and report.failed:
+        # Of a fixture's errors pytest makes the traceback all the same.
+        report.longrepr = told
     if asked and (report.when == "call" or report.failed):
         verdicts = _verdicts(item, call, report)
         if verdicts:
             _hand_over(item, report, verdicts)
-        if report.failed and item.config.getoption("tbstyle") not in ("long", "native"):
-            _shorten(item, call, report)
     return report
 
 
@@ -304,17 +311,18 @@ def _hand_over(item: pytest.Item, report: pytest.TestReport, verdicts: "list[Ver
     report.robustness = Results(tuple(verdicts), unsent).to_json()  # type: ignore[attr-defined]
 
 
-def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Show a failed gate or refused input as its sentences: a traceback through our code would hide them."""
+def _told(item: pytest.Item, call: pytest.CallInfo[None]) -> "ReprExceptionInfo | None":
+    """A failed gate or refused input as its sentences: a traceback through our code would hide them."""
+    if call.excinfo is None:
+        return None
     from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 
     from pytest_robustness.errors import InputError
     from pytest_robustness.gates import GateFailed
 
-    assert call.excinfo is not None
     raised = call.excinfo.value
     if not isinstance(raised, (GateFailed, InputError)):
-        return
+        return None
     lines = str(raised).splitlines()
     frames = [frame for frame in call.excinfo.traceback if _is_users(Path(frame.path), item)]
     lineno = frames[-1].lineno + 1 if frames else 1
@@ -325,7 +333,7 @@ def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
         lines.append(f"reproduce: pytest {shlex.quote(item.nodeid)} --robustness-seed={seed}")
     entry = ReprEntryNative([f"{line}\n" for line in lines])
     crash = ReprFileLocation(str(item.path), lineno, lines[0])
-    report.longrepr = ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
+    return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
 
 
 def _is_users(path: Path, item: pytest.Item) -> bool:
