@@ -180,6 +180,11 @@ def test_a_green_page_says_pass_and_shows_no_failures() -> None:
     assert "Where it broke" not in words
 
 
+def test_a_page_of_a_session_that_did_not_finish_is_no_pass() -> None:
+    words = " ".join(" ".join(Page(render(Results((verdict("a"),), (RUN,), complete=False))).words).split())
+    assert "Unfinished: 1 gate passed; the session did not finish, these are the results so far" in words
+
+
 def test_a_curve_scales_strength_by_the_last_planned_level() -> None:
     drawn = curve(ladder())
     assert drawn.subject == "0.0000,0.1000 0.5000,0.7000"
