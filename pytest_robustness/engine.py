@@ -75,6 +75,9 @@ class Engine:
     ) -> Case:
         """The case in plain words; InputError where the strength is not one of the stress."""
         if defense is not None:
+            if isinstance(defense, type) or not isinstance(defense, Voter):
+                name = defense.__name__ if isinstance(defense, type) else repr(defense)
+                raise InputError(f"expected a vote such as SmoothingVote(), got {name}; make an instance of a vote")
             _check_named(defense)
         behind = "" if defense is None else repr(defense)
         if stress is None:

@@ -13,7 +13,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.gates import AccuracyAtLeast, GateFailed, HoldsUntil, VoteRecovers
 from pytest_robustness.loading import ImageSet, LabelledImage
 from pytest_robustness.measurements import Accuracy, BreakingPoint
-from pytest_robustness.records import Ladder, Picture, Verdict
+from pytest_robustness.records import Evaluation, Ladder, Picture, Verdict
 from pytest_robustness.search import climb, evenly
 from pytest_robustness.types import Attack, Perturbation, Voter
 
@@ -78,7 +78,7 @@ class Robustness:
         Behind a `defense`, an abstention counts as wrong. Raises InputError as `Engine.evaluate` does.
         """
         ids = self._ids(self.engine.images if images is None else images)
-        return self._measured(Accuracy(self.engine.evaluate(ids, stress, strength, defense)))
+        return self._measured(Accuracy(self._evaluated(ids, stress, strength, defense)))
 
     def breaking_point(
         self, image: LabelledImage | str, stress: Attack | Perturbation, *, up_to: float | None = None, levels: int = 20
@@ -88,11 +88,13 @@ class Robustness:
         `up_to` is the largest strength of the stress where it is left out. Infinity where the image holds
         throughout, 0 where the clean image is wrong already.
         """
-        (image_id,) = self._ids(image)
+        ids = self._ids(image)
+        if len(ids) != 1:
+            raise InputError(f"expected one image to find the breaking point of, got {len(ids)}; ask image by image")
         if up_to is None and math.isinf(stress.limit):
             raise InputError(f"{stress!r}: expected up_to=, because {stress.unit} has no largest value; name one")
         top = stress.limit if up_to is None else up_to
-        return self._measured(BreakingPoint(self._climbed([image_id], stress, top, levels)[0]))
+        return self._measured(BreakingPoint(self._climbed(ids, stress, top, levels)[0]))
 
     def assert_accuracy(
         self,
@@ -109,7 +111,7 @@ class Robustness:
         """
         gate = AccuracyAtLeast(at_least)
         ids = self._ids(self.engine.images if images is None else images)
-        evaluation = self.engine.evaluate(ids, stress, strength, defense)
+        evaluation = self._evaluated(ids, stress, strength, defense)
         wrong = sorted((o for o in evaluation.outcomes if not o.correct), key=lambda o: (o.subject, o.image))
         self._conclude(gate.judge(evaluation), stress, [(outcome.image, strength) for outcome in wrong])
 
@@ -131,17 +133,21 @@ class Robustness:
         Raises GateFailed where the vote answers something else or abstains.
         """
         ids = self._ids(image)
-        for defense in (vote, None):
-            evaluate = functools.partial(self.engine.evaluate, stress=stress, strength=strength, defense=defense)
-            self._along(ids, (stress, strength, defense), evaluate)
-        voted = self.engine.evaluate(ids, stress, strength, vote)
-        alone = self.engine.evaluate(ids, stress, strength)
+        voted, alone = (self._evaluated(ids, stress, strength, defense) for defense in (vote, None))
         lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
         self._conclude(VoteRecovers().judge(voted, alone), stress, lost)
 
     def _measured(self, measurement: _M) -> _M:
         self.measurements.append(measurement)
         return measurement
+
+    def _evaluated(
+        self, ids: Sequence[str], stress: Attack | Perturbation | None, strength: float, defense: Voter | None
+    ) -> Evaluation:
+        evaluate = functools.partial(self.engine.evaluate, stress=stress, strength=strength, defense=defense)
+        self.engine.case(stress, strength, defense)
+        self._along(ids, (stress, strength, defense), evaluate)
+        return evaluate(ids)
 
     def _climbed(
         self, ids: Sequence[str], stress: Attack | Perturbation, strength: float, levels: int

@@ -364,6 +364,13 @@ def test_an_attack_behind_a_vote_is_refused_because_it_does_not_know_of_it(image
     )
 
 
+@pytest.mark.parametrize(("vote", "name"), [(SmoothingVote, "SmoothingVote"), ("vote", "'vote'")])
+def test_a_vote_that_is_none_is_refused(images: ImageSet, vote: SmoothingVote, name: str) -> None:
+    with pytest.raises(InputError) as error:
+        Engine(Linear(), images, device="cpu").evaluate(ids(images), GaussianNoise(), 0.1, vote)
+    assert said(error) == f"expected a vote such as SmoothingVote(), got {name}; make an instance of a vote"
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
     [

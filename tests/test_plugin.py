@@ -22,6 +22,16 @@ def results(project: pytest.Pytester) -> dict:
     return json.loads((project.path / "out.json").read_text(encoding="utf-8"))
 
 
+def count_calls(project: pytest.Pytester) -> None:
+    """Let the project's model count how often it is called."""
+    path = project.path / "brightness.py"
+    path.write_text(
+        path.read_text(encoding="utf-8") + "\n    calls = 0\n    _forward = forward\n    def forward(self, images):\n"
+        "        self.calls += 1\n        return self._forward(images)\n",
+        encoding="utf-8",
+    )
+
+
 def test_a_test_that_asks_for_an_image_becomes_one_item_per_image_named_by_its_stem(project: pytest.Pytester) -> None:
     project.makepyfile(HOLDS)
     collected = run(project, "--collect-only", "-q")
@@ -206,13 +216,24 @@ def test_n_items_on_the_same_stress_cost_one_pass_over_the_images_in_batches(pro
             assert robustness_model.calls == 8
         """
     )
-    (project.path / "brightness.py").write_text(
-        (project.path / "brightness.py").read_text(encoding="utf-8")
-        + "\n    calls = 0\n    _forward = forward\n    def forward(self, images):\n"
-        "        self.calls += 1\n        return self._forward(images)\n",
-        encoding="utf-8",
-    )
+    count_calls(project)
     run(project, "--robustness-batch-size=4").assert_outcomes(passed=7)
+
+
+def test_an_accuracy_asked_for_image_by_image_is_batched_too(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        from pytest_robustness import Blend
+
+        def test_one(robustness, robustness_image):
+            robustness.assert_accuracy(Blend("white.png"), 0.1, at_least=1, images=robustness_image)
+
+        def test_calls(robustness_model):
+            assert robustness_model.calls == 1
+        """
+    )
+    count_calls(project)
+    run(project).assert_outcomes(passed=7)
 
 
 def test_images_that_were_not_selected_are_never_decoded(project: pytest.Pytester) -> None:

@@ -129,6 +129,12 @@ def test_a_gate_over_nothing_is_refused(robustness: Robustness, white: Blend) ->
     )
 
 
+def test_a_breaking_point_is_one_images(robustness: Robustness, white: Blend) -> None:
+    with pytest.raises(InputError) as error:
+        robustness.breaking_point(["dark/0.png", "dark/1.png"], white)  # type: ignore[arg-type]
+    assert str(error.value) == "expected one image to find the breaking point of, got 2; ask image by image"
+
+
 def test_an_unknown_image_is_refused_with_the_nearest(robustness: Robustness) -> None:
     with pytest.raises(InputError) as error:
         robustness.accuracy(images="dark/0.jpg")
