@@ -28,11 +28,12 @@ def paths(monkeypatch: pytest.MonkeyPatch, project: pytest.Pytester) -> None:
     monkeypatch.setenv("PYTHONPATH", str(project.path))
 
 
+@pytest.mark.parametrize("dist", ["load", "worksteal", "loadscope"])
 @pytest.mark.usefixtures("paths")
-def test_two_workers_write_the_same_results_as_one_process(project: pytest.Pytester) -> None:
+def test_two_workers_write_the_same_results_as_one_process(project: pytest.Pytester, dist: str) -> None:
     project.makepyfile(HOLDS)
     single = run(project, "--robustness-json=single.json")
-    double = run(project, "--robustness-json=double.json", "--robustness-report=double.html", "-n", "2")
+    double = run(project, "--robustness-json=double.json", "--robustness-report=double.html", "-n", "2", "--dist", dist)
     assert single.ret == double.ret == pytest.ExitCode.TESTS_FAILED
     one, two = (
         json.loads((project.path / name).read_text(encoding="utf-8")) for name in ("single.json", "double.json")
