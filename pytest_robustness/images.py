@@ -57,9 +57,9 @@ def read_image(
 
     `resize` scales the short side to that many pixels (PIL's bilinear filter, which averages when it
     shrinks), `crop` cuts a square of that side from the centre: to the pixel what torchvision's Resize and
-    CenterCrop do. Of several frames the first is read; an orientation in EXIF is not applied. Kinds other than 8-bit RGB follow the
-    rules that `accept` names: grey is copied to the three channels, alpha is laid over white, of
-    16 bits a channel grey is divided by 65535 and colours keep the upper 8.
+    CenterCrop do. Of several frames the first is read; an orientation in EXIF is not applied. Kinds other than
+    8-bit RGB follow the rules that `accept` names: grey is copied to the three channels, alpha is laid over
+    white, of 16 bits a channel grey is divided by 65535 and colours keep the upper 8.
 
     Raises InputError for a file that is missing, unreadable or truncated, of a kind not accepted, or
     smaller than the crop, and for settings that mean nothing.
@@ -143,7 +143,7 @@ def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]
     found: list[tuple[Kind | None, str]] = [("16-bit", "16 bits a channel")] if deep else []
     if image.mode in _CHANNELS:
         found.append(_CHANNELS[image.mode])
-    elif image.mode != "RGB" and not deep:
+    elif image.mode not in ("RGB", "I;16", "I;16B", "I;16L"):
         found.append((None, f"mode {image.mode!r}"))
     if "transparency" in image.info and image.mode in ("RGB", "L"):
         found.append(("alpha", "a transparent colour"))

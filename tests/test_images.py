@@ -171,6 +171,29 @@ def test_cmyk_is_refused_whatever_is_accepted(tmp_path: Path, accept: tuple[str,
     assert str(error.value) == f"{path}: {WANTED} mode 'CMYK'; convert the file to RGB"
 
 
+def test_cmyk_of_16_bits_is_refused_whatever_is_accepted(tmp_path: Path) -> None:
+    """A TIFF of one pixel, byte by byte: being 16-bit must not let another colour space through."""
+    bits, strip = 8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 8
+    tags = [
+        (256, 3, 1, 1),
+        (257, 3, 1, 1),
+        (258, 3, 4, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 5),
+        (273, 4, 1, strip),
+        (277, 3, 1, 4),
+        (278, 3, 1, 1),
+        (279, 4, 1, 8),
+    ]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    pixel = struct.pack("<4H", 16, 16, 16, 16) + struct.pack("<4H", 0xFFFF, 0, 0, 0)
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + pixel)
+    with pytest.raises(InputError) as error:
+        read_image(path, accept={"grey", "alpha", "16-bit"})
+    assert str(error.value) == f"{path}: {WANTED} mode 'CMYK'; convert the file to RGB"
+
+
 def test_16_bit_colours_are_refused_though_pillow_would_cut_them_silently(tmp_path: Path) -> None:
     path = write_deep(tmp_path / "a.png", RGB_16, noise(2, 2, 3, high=65536, dtype="uint16"))
     with Image.open(path) as image:
