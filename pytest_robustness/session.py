@@ -136,7 +136,8 @@ class Session:
         self._internal_error = False
         self._lost_worker = False
         self._notes: list[str] = []
-        self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+        # The first verdict is written at once: it replaces the complete results of a run before.
+        self._checkpoint_at = 0.0
 
     def engine(self, model: Any, images: "ImageSet", device: str, seed: int) -> "Engine":
         """The engine of this model and these images: tests that share both share the answers."""

@@ -430,10 +430,6 @@ def test_a_session_that_stops_early_keeps_its_results_and_marks_them_incomplete(
 
 
 def test_a_run_that_is_killed_leaves_what_it_found_marked_incomplete(project: pytest.Pytester) -> None:
-    conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
-    project.makeconftest(
-        conftest + "\n\nimport pytest_robustness.session\npytest_robustness.session.CHECKPOINT_SECONDS = 0\n"
-    )
     project.makepyfile(
         """
         import os
