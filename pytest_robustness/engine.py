@@ -75,21 +75,13 @@ class Engine:
     ) -> Case:
         """The case in plain words; InputError where the strength is not one of the stress."""
         if defense is not None:
-            if isinstance(defense, type) or not isinstance(defense, Voter):
-                name = defense.__name__ if isinstance(defense, type) else repr(defense)
-                raise InputError(f"expected a vote such as SmoothingVote(), got {name}; make an instance of a vote")
-            _check_named(defense)
+            _check_settings(defense, isinstance(defense, Voter), "a vote", "SmoothingVote()")
         behind = "" if defense is None else repr(defense)
         if stress is None:
             if strength:
                 raise InputError(f"expected a stress for strength {strength:g}, got None; name one, as in FGSM()")
             return Case("", "", 0.0, behind)
-        if isinstance(stress, type) or not hasattr(stress, "limit"):
-            name = stress.__name__ if isinstance(stress, type) else repr(stress)
-            raise InputError(
-                f"expected a stress such as FGSM() or GaussianNoise(), got {name}; make an instance of a stress"
-            )
-        _check_named(stress)
+        _check_settings(stress, hasattr(stress, "limit"), "a stress", "FGSM() or GaussianNoise()")
         _check_strength(stress, strength)
         if isinstance(stress, Attack) and defense is not None:
             raise InputError(
@@ -246,7 +238,7 @@ class Engine:
         except Exception as error:
             first_line = (str(error).strip().splitlines() or ["no message"])[0]
             raise InputError(
-                f"the model raised {type(error).__name__} at {_origin(error)} on images of shape {tuple(images.shape)}: "
+                f"the model raised {type(error).__name__} {_origin(error)} on images of shape {tuple(images.shape)}: "
                 f"{first_line}; it has to accept RGB in [0, 1], (n, 3, h, w): check resize= and crop= of the image set"
             ) from error
         checked = _checked_logits(logits, len(images), len(self.images.classes))[:n]
@@ -295,14 +287,17 @@ def _as_run(model: Callable[[Images], Logits]) -> Iterator[None]:
 
 
 def _origin(error: Exception) -> str:
-    """Where the model's own code raised, `file:line`, past the frames inside torch."""
-    torch_home = str(Path(torch.__file__).parent)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((torch_home, "<"))]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    """Where the model's own code raised: `at file:line`, past the frames of torch and of this file, or `inside torch`."""
+    others = (str(Path(torch.__file__).parent), __file__, "<")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]
+    return f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "inside torch"
 
 
-def _check_named(settings: object) -> None:
-    """Refuse what has no value of its own: answers are kept, and noise is seeded, by what a stress is."""
+def _check_settings(settings: object, fits: bool, kind: str, examples: str) -> None:
+    """Refuse what is not an instance of its kind, or has no value of its own: answers are kept, and noise is seeded, by it."""
+    if isinstance(settings, type) or not fits:
+        name = settings.__name__ if isinstance(settings, type) else repr(settings)
+        raise InputError(f"expected {kind} such as {examples}, got {name}; make an instance of {kind}")
     if type(settings).__hash__ is None or type(settings).__repr__ is object.__repr__:
         raise InputError(
             f"{type(settings).__name__}: expected a repr that is its constructor call and a hash to match, because answers are kept "
@@ -311,7 +306,7 @@ def _check_named(settings: object) -> None:
 
 
 def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
-    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= stress.limit:
+    if not _is_number(strength) or not 0 <= strength <= stress.limit:
         upper = "" if math.isinf(stress.limit) else f" in [0, {stress.limit:g}]"
         scale = "" if stress.unit == "alpha" else ", in units of the [0, 1] pixel scale"
         at_least = " >= 0" if math.isinf(stress.limit) else ""

@@ -2,10 +2,10 @@
 
 import math
 
-from pytest_robustness.records import Evaluation, Ladder, strength_text
+from pytest_robustness.records import Evaluation, Ladder, Outcome, strength_text
 from pytest_robustness.stats import proportion_interval
 
-__all__ = ["Accuracy", "BreakingPoint", "furthest_off", "missing_text", "proportion_text"]
+__all__ = ["Accuracy", "BreakingPoint", "furthest_off", "missing_text", "proportion_text", "worst_first"]
 
 
 class Accuracy(float):
@@ -80,5 +80,9 @@ def missing_text(evaluation: Evaluation, bound: float) -> str:
 
 def furthest_off(evaluation: Evaluation, *, at_most: int = 3) -> str:
     """The wrong images whose accepted classes got least, with the answer: `a.png (zebra 0.99), b.png ...`."""
-    wrong = sorted((o for o in evaluation.outcomes if not o.correct), key=lambda o: (o.subject, o.image))
-    return ", ".join(f"{outcome.image} ({outcome.answer})" for outcome in wrong[:at_most])
+    return ", ".join(f"{outcome.image} ({outcome.answer})" for outcome in worst_first(evaluation)[:at_most])
+
+
+def worst_first(evaluation: Evaluation) -> list[Outcome]:
+    """The wrong images, those first whose accepted classes got least."""
+    return sorted((o for o in evaluation.outcomes if not o.correct), key=lambda o: (o.subject, o.image))

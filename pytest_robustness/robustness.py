@@ -12,7 +12,7 @@ from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import AccuracyAtLeast, GateFailed, HoldsUntil, VoteRecovers
 from pytest_robustness.loading import ImageSet, LabelledImage
-from pytest_robustness.measurements import Accuracy, BreakingPoint
+from pytest_robustness.measurements import Accuracy, BreakingPoint, worst_first
 from pytest_robustness.records import Evaluation, Ladder, Picture, Verdict
 from pytest_robustness.search import climb, evenly
 from pytest_robustness.types import Attack, Perturbation, Voter
@@ -112,8 +112,8 @@ class Robustness:
         gate = AccuracyAtLeast(at_least)
         ids = self._ids(self.engine.images if images is None else images)
         evaluation = self._evaluated(ids, stress, strength, defense)
-        wrong = sorted((o for o in evaluation.outcomes if not o.correct), key=lambda o: (o.subject, o.image))
-        self._conclude(gate.judge(evaluation), stress, [(outcome.image, strength) for outcome in wrong])
+        worst = [(outcome.image, strength) for outcome in worst_first(evaluation)]
+        self._conclude(gate.judge(evaluation), stress, worst)
 
     def assert_holds_until(
         self, image: Chosen, stress: Attack | Perturbation, strength: float, *, levels: int = 10
@@ -145,6 +145,7 @@ class Robustness:
         self, ids: Sequence[str], stress: Attack | Perturbation | None, strength: float, defense: Voter | None
     ) -> Evaluation:
         evaluate = functools.partial(self.engine.evaluate, stress=stress, strength=strength, defense=defense)
+        # Refused here, before it becomes part of a question that has to be hashed.
         self.engine.case(stress, strength, defense)
         self._along(ids, (stress, strength, defense), evaluate)
         return evaluate(ids)

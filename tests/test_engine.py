@@ -296,6 +296,18 @@ def test_what_the_model_raises_is_told_in_a_sentence_with_its_place(images: Imag
     )
 
 
+def test_what_a_model_of_torchs_own_modules_raises_is_placed_inside_torch(images: ImageSet) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(7, 3))
+    with pytest.raises(RuntimeError) as raw:
+        model(torch.zeros(12, 3, 8, 8))
+    with pytest.raises(InputError) as error:
+        Engine(model, images, device="cpu").evaluate(ids(images))
+    assert said(error) == (
+        f"the model raised RuntimeError inside torch on images of shape (12, 3, 8, 8): {raw.value}; "
+        "it has to accept RGB in [0, 1], (n, 3, h, w): check resize= and crop= of the image set"
+    )
+
+
 def test_an_object_that_cannot_be_called_is_no_model(images: ImageSet) -> None:
     with pytest.raises(InputError) as error:
         Engine({"weights": 1}, images)  # type: ignore[arg-type]
