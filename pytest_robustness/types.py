@@ -104,7 +104,9 @@ class Perturbation(Stress, Protocol):
 class Attack(Stress, Protocol):
     """A stress that looks for the worst change within a ball of radius strength."""
 
-    norm: Norm
+    @property
+    def norm(self) -> Norm:
+        """The norm of the ball; read only, as the fields of a frozen dataclass are."""
 
     def against(
         self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
