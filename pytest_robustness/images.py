@@ -51,9 +51,14 @@ def check_sizes(where: str, **sizes: int | None) -> None:
 
 
 def read_image(
-    path: Path, *, accept: Collection[Kind] = (), resize: int | None = None, crop: int | None = None
+    path: Path,
+    *,
+    accept: Collection[Kind] = (),
+    resize: int | None = None,
+    crop: int | None = None,
+    data: bytes | None = None,
 ) -> torch.Tensor:
-    """The pixels of one file, (3, h, w) float32 in [0, 1].
+    """The pixels of one file, (3, h, w) float32 in [0, 1]; `data` are its bytes where they have been read already.
 
     `resize` scales the short side to that many pixels (PIL's bilinear filter, which averages when it
     shrinks), `crop` cuts a square of that side from the centre: to the pixel what torchvision's Resize and
@@ -65,7 +70,7 @@ def read_image(
     smaller than the crop, and for settings that mean nothing.
     """
     check_sizes(str(path), resize=resize, crop=crop)
-    image, deep = _decoded(path)
+    image, deep = _decoded(path, data)
     image = _as_rgb(image, deep, path, accept)
     if resize is not None and min(image.size) != resize:
         short = min(image.size)
@@ -104,13 +109,13 @@ def data_uri(pixels: torch.Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _decoded(path: Path) -> tuple[Image.Image, bool]:
+def _decoded(path: Path, data: bytes | None = None) -> tuple[Image.Image, bool]:
     """The decoded file, and whether it stores colours with 16 bits, of which Pillow keeps the upper 8."""
     try:
         with warnings.catch_warnings():
             # A file large enough to be a decompression bomb is refused, not warned about.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path if data is None else io.BytesIO(data)) as image:
                 deep = any(_is_deep(tile[3]) for tile in image.tile)
                 image.load()
                 return image, deep

@@ -1,23 +1,36 @@
-"""Image sources: files with their accepted classes, listed at once and decoded batch by batch."""
+"""Image sources: files with their accepted classes, listed at once and decoded chunk by chunk."""
 
 import collections
+import concurrent.futures
+import contextlib
 import difflib
+import functools
 import hashlib
+import itertools
 import operator
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import torch
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.images import Kind, check_kinds, check_sizes, read_image
+from pytest_robustness.recent import Recent
 from pytest_robustness.records import path_text
-from pytest_robustness.types import Batch
+from pytest_robustness.types import Accepted, Batch, Images
 
-__all__ = ["ImageSet", "LabelledImage", "image_folder", "labelled_images"]
+__all__ = ["Decoded", "ImageSet", "LabelledImage", "image_folder", "labelled_images"]
+
+Decoded: TypeAlias = Mapping[str, torch.Tensor | InputError]
+"""Images by id, (3, h, w) float32 in [0, 1], or what is wrong with one."""
+
+_T = TypeVar("_T")
 
 _RECENT_BYTES = 256 * 2**20
+# Reading and hashing wait for the disk and release the interpreter.
+_READERS = 4
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 
 
@@ -54,8 +67,8 @@ class ImageSet:
         check_sizes(name, resize=resize, crop=crop)
         self._accept, self._resize, self._crop = check_kinds(accept, name), resize, crop
         self._by_id = {image.id: image for image in self.images}
-        self._recent: collections.OrderedDict[str, torch.Tensor] = collections.OrderedDict()
-        self._recent_bytes = 0
+        self._recent: Recent[str] = Recent(_RECENT_BYTES)
+        self._digests: dict[str, str] = {}
         if not self.images:
             raise InputError(f"{name}: expected at least one image, found none; check the path and the file endings")
         if len(self._by_id) < len(self.images):
@@ -87,41 +100,99 @@ class ImageSet:
         A file that can't be read counts as such: decoding it is what raises.
         """
         total = hashlib.sha256(repr((self.classes, sorted(self._accept), self._resize, self._crop)).encode())
-        for image in self.images:
-            total.update(repr((image.id, image.labels, _file_digest(image.path))).encode())
+        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+            for image, content in zip(self.images, pool.map(self._file_digest, self.images), strict=True):
+                total.update(repr((image.id, image.labels, content)).encode())
         return total.hexdigest()
 
-    def batch(self, ids: Sequence[str]) -> Batch:
-        """These images, decoded; InputError where a file is bad or their sizes differ."""
-        chosen = [self[image_id] for image_id in ids]
-        pixels: list[torch.Tensor] = []
-        for image in chosen:
-            read = self._read(image)
-            if pixels and read.shape != pixels[0].shape:
-                first, this = (f"{p.shape[2]} x {p.shape[1]}" for p in (pixels[0], read))
-                raise InputError(
-                    f"{image.path}: expected {first} pixels as in {chosen[0].path}, got {this}; give the image set resize= and crop="
-                )
-            pixels.append(read)
-        accepted = torch.zeros(len(chosen), len(self.classes), dtype=torch.bool)
-        for row, image in zip(accepted, chosen, strict=True):
-            row[list(image.labels)] = True
-        return Batch(torch.stack(pixels), accepted, tuple(ids))
+    def digest_of(self, image_id: str) -> str:
+        """SHA-256 over all that one image is asked as: id, accepted classes by name, preprocessing, bytes of its file.
 
-    def _read(self, image: LabelledImage) -> torch.Tensor:
-        kept = self._recent.pop(image.id, None)
+        Of a file that was decoded, the bytes that were decoded count.
+        """
+        image = self[image_id]
+        settings = (image.id, self.accepted(image), sorted(self._accept), self._resize, self._crop)
+        return hashlib.sha256(repr((*settings, self._file_digest(image))).encode()).hexdigest()
+
+    def accepted_mask(self, ids: Sequence[str]) -> Accepted:
+        """(n, k) bool, True at the accepted classes of these images."""
+        mask = torch.zeros(len(ids), len(self.classes), dtype=torch.bool)
+        for row, image_id in zip(mask, ids, strict=True):
+            row[list(self[image_id].labels)] = True
+        return mask
+
+    def batch(self, ids: Sequence[str]) -> Batch:
+        """These images, decoded; InputError where a file is bad or is not of the set's size."""
+        pixels = [_raised(self._read(image_id)) for image_id in ids]
+        return Batch(torch.stack(pixels), self.accepted_mask(ids), tuple(ids))
+
+    def probe(self, n: int) -> Images | None:
+        """The first n images of the set that can be read, fewer where it has fewer; None where there is none."""
+        readable = (read for image in self.images if isinstance(read := self._read(image.id), torch.Tensor))
+        pixels = list(itertools.islice(readable, n))
+        return torch.stack(pixels) if pixels else None
+
+    def streamed(
+        self, chunks: Iterable[Sequence[str]], stage: Callable[[Decoded], _T], *, workers: int = 1
+    ) -> Generator[_T, None, None]:
+        """What `stage` makes of each chunk's images, in order; it runs in a thread.
+
+        While the caller is busy with a chunk, `workers` threads decode and stage the next one: two chunks are in
+        memory, however many there are.
+        """
+        waiting: collections.deque[concurrent.futures.Future[_T]] = collections.deque()
+        pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="robustness-decode")
+        try:
+            for chunk in chunks:
+                reads = {image_id: pool.submit(self._read, image_id) for image_id in dict.fromkeys(chunk)}
+                # Behind its reads in the queue: it never waits for one that can't start.
+                waiting.append(pool.submit(_staged, stage, reads))
+                if len(waiting) == 2:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    @functools.cached_property
+    def _first(self) -> tuple[Path, torch.Size] | None:
+        """The first image that can be decoded, with its shape: all others have to have it too."""
+        for image in self.images:
+            with contextlib.suppress(InputError):
+                return image.path, self._decoded(image).shape
+        return None
+
+    def _read(self, image_id: str) -> torch.Tensor | InputError:
+        """The image's pixels, or what is wrong with it. An error is a value here, so that it stays with its image."""
+        image = self[image_id]
+        try:
+            read = self._decoded(image)
+        except InputError as error:
+            return error
+        if self._first is not None and read.shape != self._first[1]:
+            expected, got = (f"{shape[2]} x {shape[1]}" for shape in (self._first[1], read.shape))
+            return InputError(
+                f"{image.path}: expected {expected} pixels as in {self._first[0]}, got {got}; give the image set resize= and crop="
+            )
+        return read
+
+    def _decoded(self, image: LabelledImage) -> torch.Tensor:
+        kept = self._recent.get(image.id)
         if kept is None:
-            kept = read_image(image.path, accept=self._accept, resize=self._resize, crop=self._crop)
-            self._recent_bytes += kept.nbytes
-        self._recent[image.id] = kept
-        while self._recent_bytes > _RECENT_BYTES:
-            self._recent_bytes -= self._recent.popitem(last=False)[1].nbytes
+            data = _file_bytes(image.path)
+            kept = read_image(image.path, accept=self._accept, resize=self._resize, crop=self._crop, data=data)
+            if data is not None:
+                self._digests[image.id] = hashlib.sha256(data).hexdigest()
+            self._recent.put(image.id, kept)
         return kept
 
-    def batches(self, ids: Sequence[str], size: int) -> Iterator[Batch]:
-        """These images in batches of at most `size`, in the given order."""
-        for start in range(0, len(ids), size):
-            yield self.batch(ids[start : start + size])
+    def _file_digest(self, image: LabelledImage) -> str:
+        if image.id not in self._digests:
+            data = _file_bytes(image.path)
+            if data is None:
+                return "unreadable"
+            self._digests[image.id] = hashlib.sha256(data).hexdigest()
+        return self._digests[image.id]
 
 
 def image_folder(
@@ -194,11 +265,23 @@ def labelled_images(
     return ImageSet(images, classes, name=path_text(root), accept=accept, resize=resize, crop=crop)
 
 
-def _file_digest(path: Path) -> str:
+def _staged(
+    stage: Callable[[Decoded], _T], reads: Mapping[str, concurrent.futures.Future[torch.Tensor | InputError]]
+) -> _T:
+    return stage({image_id: read.result() for image_id, read in reads.items()})
+
+
+def _file_bytes(path: Path) -> bytes | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        return type(error).__name__
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _raised(read: torch.Tensor | InputError) -> torch.Tensor:
+    if isinstance(read, InputError):
+        raise read
+    return read
 
 
 def _index(label: str | int, classes: Sequence[str], where: Path) -> int:

@@ -1,7 +1,7 @@
 """Image sets: which files belong, what they accept, and what identifies them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy
@@ -134,32 +134,87 @@ def test_a_batch_is_pixels_accepted_classes_and_ids_in_the_order_asked(root: Pat
     assert batch.accepted.tolist() == [[True, False, True], [True, False, False], [False, False, True]]
 
 
-@pytest.mark.parametrize(
-    ("size", "parts"), [(1, [1, 1, 1, 1, 1]), (2, [2, 2, 1]), (3, [3, 2]), (5, [5]), (100, [5])], ids=str
-)
-def test_batches_cut_the_ids_in_their_order(root: Path, size: int, parts: list[int]) -> None:
+@pytest.mark.parametrize("workers", [1, 4])
+def test_chunks_come_in_their_order_whoever_decodes_them_first(root: Path, workers: int) -> None:
     images = image_folder(root)
     order = ids(images)[::-1]
-    batches = list(images.batches(order, size))
-    assert [len(batch.ids) for batch in batches] == parts
-    assert [image_id for batch in batches for image_id in batch.ids] == order
-    assert torch.equal(torch.cat([batch.images for batch in batches]), images.batch(order).images)
+    chunks = [order[:2], order[2:3], [], order[3:]]
+    streamed = list(images.streamed(chunks, dict, workers=workers))
+    assert [list(chunk) for chunk in streamed] == chunks
+    pixels = [read for chunk in streamed for read in chunk.values() if isinstance(read, torch.Tensor)]
+    assert torch.equal(torch.stack(pixels), images.batch(order).images)
+    assert list(images.streamed([], dict)) == []
 
 
-def test_no_ids_are_no_batches(root: Path) -> None:
-    assert list(image_folder(root).batches([], 4)) == []
+def test_no_more_than_two_chunks_are_decoded_ahead_of_their_user(root: Path) -> None:
+    images = image_folder(root)
+    asked: list[str] = []
+
+    def chunks() -> Iterator[list[str]]:
+        for image_id in ids(images):
+            asked.append(image_id)
+            yield [image_id]
+
+    stream = images.streamed(chunks(), dict)
+    assert asked == []
+    for place in range(1, 4):
+        next(stream)
+        assert len(asked) == place + 1
+    stream.close()
+    assert len(asked) == 4
 
 
-def test_images_are_decoded_when_they_are_needed(root: Path) -> None:
+def test_an_image_that_cannot_be_read_is_an_error_of_its_own_in_its_chunk(root: Path) -> None:
     (root / "zebra/3.png").write_bytes(b"broken")
-    batches = image_folder(root).batches(ids(image_folder(root)), 2)
-    assert next(batches).ids == ("okapi/1.png", "okapi/2.png")
-    assert next(batches).ids == ("zebra/1.png", "zebra/2.png")
-    with pytest.raises(InputError) as error:
-        next(batches)
-    assert str(error.value) == (
-        f"{root / 'zebra/3.png'}: expected an image, got a file in no format that Pillow reads; replace or remove it"
-    )
+    images = image_folder(root)
+    (chunk,) = images.streamed([ids(images)], dict)
+    errors = {image_id: str(read) for image_id, read in chunk.items() if isinstance(read, InputError)}
+    assert errors == {
+        "zebra/3.png": f"{root / 'zebra/3.png'}: expected an image, got a file in no format that Pillow reads; replace or remove it"
+    }
+    assert len(chunk) == 5
+
+
+def test_an_error_of_the_staging_reaches_the_user(root: Path) -> None:
+    images = image_folder(root)
+
+    def fails(decoded: object) -> None:
+        raise RuntimeError("no room")
+
+    with pytest.raises(RuntimeError, match=r"^no room$"):
+        list(images.streamed([ids(images)], fails))
+
+
+def test_a_probe_is_the_first_images_that_can_be_read(root: Path) -> None:
+    images = image_folder(root)
+    order = ids(images)
+    (root / order[0]).write_bytes(b"broken")
+    probe = images.probe(3)
+    assert probe is not None
+    assert torch.equal(probe, images.batch(order[1:4]).images)
+    for image in images.images:
+        image.path.write_bytes(b"broken")
+    assert image_folder(root).probe(3) is None
+
+
+@pytest.mark.parametrize("what", ["pixels", "name", "label", "preprocessing"])
+def test_the_digest_of_one_image_changes_with(root: Path, what: str) -> None:
+    images = labelled_images(root, {"zebra/1.png": ["zebra"]}, classes=["okapi", "zebra"])
+    before = images.digest_of("zebra/1.png")
+    again = labelled_images(root, {"zebra/1.png": ["zebra"], "okapi/1.png": ["okapi"]}, classes=["okapi", "zebra"])
+    assert again.digest_of("zebra/1.png") == before
+    name, labels, crop = "zebra/1.png", ["zebra"], None
+    if what == "pixels":
+        paint(root / name, 9)
+    elif what == "name":
+        (root / "zebra/1.png").rename(root / "zebra/one.png")
+        name = "zebra/one.png"
+    elif what == "label":
+        labels = ["okapi"]
+    else:
+        crop = 4
+    changed = labelled_images(root, {name: labels}, classes=["okapi", "zebra"], crop=crop)
+    assert changed.digest_of(name) != before
 
 
 @pytest.mark.parametrize("source", ["folder", "labels"])
@@ -235,6 +290,7 @@ def test_the_digest_of_a_set_with_a_missing_file_differs_and_reading_the_file_is
     images = image_folder(root)
     before = images.digest()
     (root / "zebra/1.png").unlink()
+    images = labelled_images(root, {image.id: image.labels for image in images.images}, classes=images.classes)
     assert images.digest() not in (before, image_folder(root).digest())
     with pytest.raises(InputError) as error:
         images.batch(["zebra/1.png"])
