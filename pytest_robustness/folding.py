@@ -1,0 +1,116 @@
+"""Batch norms folded into the convolutions in front of them, without touching the model for longer than a run.
+
+At inference a batch norm is an affine map per channel, which the convolution can do itself (Jacob et al. 2018, section
+3.2): one pass over the activations less, forward and backward.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["Pair", "Swap", "Watch", "folded", "swapped"]
+
+Pair: TypeAlias = tuple[nn.Conv2d, nn.BatchNorm2d]
+Swap: TypeAlias = tuple[dict[str, Any], str, Any]
+"""A dictionary of a module, a name in it, and the value to have there for a while."""
+
+
+class Watch(TorchFunctionMode):  # type: ignore[no-untyped-call]  # torch's own is untyped
+    """While open, sees of a model's forward which batch norms can be folded, and whether anything convolves.
+
+    `pairs` are the convolutions whose output a batch norm takes as it is, each called once. By watching, not by
+    symbolic tracing, which refuses forwards that depend on the images' size. That nothing else uses the
+    convolution's output is for the caller to check, by the answers of the folded model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.convolves = False
+        self._model = model
+        self._found: list[Pair] = []
+        self._calls: dict[nn.Module, int] = {}
+        # Kept alive, so that no other tensor takes the id of one of these.
+        self._outputs: dict[int, tuple[nn.Conv2d, torch.Tensor, int]] = {}
+        self._hooks = contextlib.ExitStack()
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [(conv, norm) for conv, norm in self._found if self._calls[conv] == self._calls[norm] == 1]
+
+    def __enter__(self) -> "Watch":
+        for module in self._model.modules():
+            # A forward or a hook of the user's own may do anything.
+            if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
+                continue
+            if isinstance(module, nn.Conv2d) and "weight" in module._parameters:
+                self._hooks.callback(module.register_forward_hook(self._convolved).remove)
+            elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+                self._hooks.callback(module.register_forward_pre_hook(self._normed).remove)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        self._hooks.close()
+        self._outputs.clear()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.convolves = self.convolves or func is torch.conv2d
+        return func(*args, **(kwargs or {}))
+
+    def _convolved(self, module: nn.Module, _: object, output: object) -> None:
+        self._calls[module] = self._calls.get(module, 0) + 1
+        if isinstance(module, nn.Conv2d) and isinstance(output, torch.Tensor):
+            self._outputs[id(output)] = (module, output, output._version)
+
+    def _normed(self, module: nn.Module, inputs: tuple[object, ...]) -> None:
+        self._calls[module] = self._calls.get(module, 0) + 1
+        found = self._outputs.get(id(inputs[0])) if inputs else None
+        # The same tensor, and not written to in between, as by an activation in place.
+        if isinstance(module, nn.BatchNorm2d) and found is not None and found[1]._version == found[2]:
+            self._found.append((found[0], module))
+
+
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> list[Swap]:
+    """What to swap so that the convolution does the batch norm's work too and the batch norm nothing."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    doubles = (
+        None if value is None else value.detach().double()
+        for value in (conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    )
+    weight, bias, mean, variance, scale, shift = doubles
+    assert weight is not None
+    weight, bias = fuse_conv_bn_weights(weight, bias, mean, variance, norm.eps, scale, shift)  # type: ignore[arg-type]
+    weight = weight.to(conv.weight.dtype).contiguous(memory_format=torch.channels_last)
+    return [
+        (conv._parameters, "weight", nn.Parameter(weight, requires_grad=False)),
+        (conv._parameters, "bias", nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)),
+        (vars(norm), "forward", _as_it_is),
+    ]
+
+
+def _as_it_is(images: torch.Tensor) -> torch.Tensor:
+    return images
+
+
+@contextlib.contextmanager
+def swapped(swaps: Sequence[Swap]) -> Iterator[None]:
+    """Entries of modules' dictionaries replaced, and put back or removed again in reverse."""
+    missing = object()
+    found = [(entries, name, entries.get(name, missing)) for entries, name, _ in swaps]
+    try:
+        for entries, name, value in swaps:
+            entries[name] = value
+        yield
+    finally:
+        for entries, name, value in reversed(found):
+            if value is missing:
+                entries.pop(name, None)
+            else:
+                entries[name] = value
