@@ -21,7 +21,9 @@ __all__ = [
     "Images",
     "Logits",
     "Norm",
+    "Paced",
     "Perturbation",
+    "SingleStep",
     "Strengths",
     "Stress",
     "Voter",
@@ -55,6 +57,15 @@ class Classifier(Protocol):
     """Anything that turns images into logits and can be differentiated through."""
 
     def __call__(self, images: Images, /) -> Logits: ...
+
+
+@runtime_checkable
+class Paced(Classifier, Protocol):
+    """A classifier that may be shown any number of images, but answers best so many of them at a time."""
+
+    @property
+    def at_a_time(self) -> int:
+        """Larger batches may take more memory than there is."""
 
 
 class Goal(Protocol):
@@ -112,6 +123,14 @@ class Attack(Stress, Protocol):
         self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
     ) -> Images:
         """Attacked images, same shape; the engine projects, clamps and asks the model again."""
+
+
+@runtime_checkable
+class SingleStep(Attack, Protocol):
+    """An attack whose images at every strength lie on one line: clean image + strength * direction."""
+
+    def direction(self, classifier: Classifier, goal: Goal, images: Images) -> Images:
+        """Differences of length 1 in the attack's norm, same shape: one gradient serves all strengths."""
 
 
 @runtime_checkable

@@ -167,7 +167,7 @@ def test_pgd_of_one_whole_step_is_fgsm() -> None:
         one, fgsm = (
             attacked(attack, model, images, 0.1, classes=3) for attack in (PGD(1, 1.0, norm=norm), FGSM(norm=norm))
         )
-        assert torch.equal(one, fgsm)
+        assert torch.allclose(one, fgsm, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,11 @@ def test_each_image_has_its_own_epsilon(norm: Norm) -> None:
 
 def test_a_step_is_two_and_a_half_of_epsilon_over_the_steps_unless_said_otherwise() -> None:
     model, images = convnet(), noise_images(8)
-    default, said = (attacked(a, model, images, 0.05, classes=3) for a in (PGD(steps=5), PGD(steps=5, step_size=0.5)))
-    other = attacked(PGD(steps=5, step_size=0.25), model, images, 0.05, classes=3)
+    goal, epsilons = Endless(Miss(accepted([0] * 8, 3))), torch.full((8,), 0.05)
+    default, said, other = (
+        attack.against(model, goal, images, epsilons, streams(8))
+        for attack in (PGD(steps=5), PGD(steps=5, step_size=0.5), PGD(steps=5, step_size=0.25))
+    )
     assert torch.equal(default, said)
     assert not torch.equal(default, other)
 
@@ -226,7 +229,7 @@ def test_pgd_takes_as_many_steps_as_it_has_of_the_length_it_has() -> None:
     """On a linear model every step goes the same way, so that k steps of s * epsilon make k * s * epsilon."""
     model, images = Linear(bias=9.0), near_grey()
     found = attacked(PGD(steps=4, step_size=0.1), model, images, 0.05)
-    assert len(model.seen) == 4
+    assert len(model.seen) == 4 + 1  # and once at the edge
     assert torch.allclose(found, images - 0.02 * model.weight.sign(), rtol=0, atol=1e-6)
 
 
@@ -245,7 +248,7 @@ def test_every_iterate_is_in_the_ball_and_in_0_to_1(norm: Norm, random_start: bo
     goal = Endless(Miss(accepted([0] * 12, 3)))
     attack = PGD(steps=6, step_size=0.8, norm=norm, random_start=random_start)
     final = attack.against(watched, goal, images, epsilons, streams(12))
-    assert len(seen) == 6
+    assert len(seen) == 6 + 1
     for iterate in (*seen, final):
         assert iterate.min() >= 0
         assert iterate.max() <= 1
@@ -267,34 +270,56 @@ def test_pgd_climbs_higher_than_fgsm(norm: Norm) -> None:
     assert pgd.mean() > fgsm.mean()
 
 
+class Narrow(torch.nn.Module):
+    """Wrong only half way to the edge of a ball of 0.1: the margin is 1 - 5 u (1 - u), u = (0.5 - mean) / 0.1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images.detach().clone())
+        u = (0.5 - images.mean((1, 2, 3))) / 0.1
+        margin = 1 - 5 * u * (1 - u)
+        return torch.stack([margin, torch.zeros_like(margin)], 1)
+
+
 def test_an_image_stays_at_the_first_iterate_that_reached_the_goal() -> None:
-    model, images = Linear(), near_grey()
-    goal = Miss(accepted([0] * 6, 2))
-    found = attacked(PGD(steps=10, step_size=0.2), model, images, 3 * model.distance(images, "linf"))
-    reached = torch.stack([goal.reached(Linear()(iterate)) for iterate in model.seen])
-    first = reached.int().argmax(0)
-    assert reached.any(0).all()
-    assert set(first.tolist()) == {2}
-    assert torch.equal(found, torch.stack([model.seen[step][row] for row, step in enumerate(first.tolist())]))
+    model, images = Narrow(), torch.full((4, 3, 4, 4), 0.5)
+    found = attacked(PGD(steps=8, step_size=0.2), model, images, 0.1)
+    # u is 0, at the edge 1, then 0.2 and 0.4, the first below zero.
+    assert [round((0.5 - batch.mean().item()) / 0.1, 3) for batch in model.seen] == [0.0, 1.0, 0.2, 0.4]
+    assert torch.equal(found, model.seen[-1])
 
 
-def test_an_image_that_is_there_goes_no_further_while_others_go_on() -> None:
+def test_an_image_that_falls_at_the_edge_stays_there_and_leaves_the_batch() -> None:
     model, images = Linear(), near_grey()
     far = torch.tensor([3.0, 0.5, 3.0, 0.5, 3.0, 0.5]) * model.distance(images, "linf")
     found = attacked(PGD(steps=8), model, images, far)
     assert (model.margin(found) < 0).tolist() == [True, False] * 3
-    assert torch.allclose(length(found - images, "linf")[1::2], far[1::2], atol=1e-6)
-    assert (length(found - images, "linf")[::2] < far[::2]).all()
-
-
-def test_an_image_that_is_there_leaves_the_batch() -> None:
-    model, images = Linear(), near_grey()
-    far = torch.tensor([3.0, 0.5, 3.0, 0.5, 3.0, 0.5]) * model.distance(images, "linf")
-    found = attacked(PGD(steps=8), model, images, far)
-    # One step of 2.5 / 8 does not reach a third of epsilon, two do; the third look sees it.
-    assert [len(batch) for batch in model.seen] == [6, 6, 6, 3, 3, 3, 3, 3]
+    assert [len(batch) for batch in model.seen] == [6, 6, 3, 3, 3, 3, 3, 3, 3]
+    assert torch.equal(found[::2], model.seen[1][::2])
     alone = [attacked(PGD(steps=8), Linear(), images[row : row + 1], far[row : row + 1]) for row in range(6)]
     assert torch.equal(found, torch.cat(alone))
+
+
+@pytest.mark.parametrize("at_a_time", [1, 4, 5, 100])
+def test_a_classifier_is_shown_no_more_images_at_a_time_than_it_takes(at_a_time: int) -> None:
+    @dataclass(frozen=True)
+    class Slow:
+        model: torch.nn.Module
+        at_a_time: int
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            assert len(images) <= self.at_a_time
+            logits: torch.Tensor = self.model(images)
+            return logits
+
+    images, goal, epsilons = noise_images(12), Miss(accepted([0, 1, 2, 0] * 3, 3)), torch.full((12,), 0.01)
+    for attack in (FGSM(), PGD(steps=5)):
+        whole = attack.against(convnet(), goal, images, epsilons, streams(12))
+        parts = attack.against(Slow(convnet(), at_a_time), goal, images, epsilons, streams(12))
+        assert torch.allclose(parts, whole, atol=1e-6)
 
 
 @norms

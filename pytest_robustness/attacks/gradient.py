@@ -13,7 +13,7 @@ import torch
 from pytest_robustness.errors import InputError
 from pytest_robustness.norms import project, steepest
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import Classifier, Goal, Images, Norm, Strengths, constructor_call
+from pytest_robustness.types import Classifier, Goal, Images, Norm, Paced, Strengths, constructor_call
 
 __all__ = ["FGSM", "PGD"]
 
@@ -41,7 +41,11 @@ class FGSM:
     def against(
         self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
     ) -> Images:
-        return _ascend(classifier, goal, images, images, strengths, norm=self.norm, steps=1, step_size=1.0)
+        return (images + strengths.reshape(-1, 1, 1, 1) * self.direction(classifier, goal, images)).clamp(0, 1)
+
+    def direction(self, classifier: Classifier, goal: Goal, images: Images) -> Images:
+        gradients, _ = _gradients(classifier, goal, images)
+        return steepest(gradients, self.norm)
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +54,8 @@ class PGD:
 
     `steps` steps of length `step_size * epsilon`, each projected back to the ball and to [0, 1]. Without a
     `step_size` it is 2.5 / steps, so that the ball can be crossed. `random_start` begins at a point of
-    the ball drawn by image id. An image that reached its goal stays where it first did.
+    the ball drawn by image id. An image that reached its goal stays where it first did; the edge of the ball in
+    the direction of the first gradient is tried as well.
     """
 
     steps: int = 20
@@ -99,37 +104,73 @@ def _ascend(
     steps: int,
     step_size: float,
 ) -> Images:
-    """Step along the steepest direction and project; an image leaves the batch at its first success."""
+    """Step along the steepest direction and project; an image leaves at its first success.
+
+    The first gradient is followed to the edge of the ball too, which is FGSM: for one forward it settles most of the
+    images that will fall at all, and any success in the ball is one.
+    """
     found = start.clone()
     # The images still climbing, by their rows in the batch; everything below is theirs alone.
     rows = torch.arange(len(images), device=images.device)
     current = start
     for step in range(steps):
         gradients, reached = _gradients(classifier, goal.select(rows), current)
-        # From the image itself the first step is always taken, so that one step is FGSM on every image.
-        if (step or start is not images) and reached.any():
-            found[rows[reached]] = current[reached]
+        if step == 0:
+            edge = _moved(images, images, epsilons, gradients, norm)
+            # From the image itself the first step is always taken, so that one step is FGSM on every image.
+            reached &= start is not images
+            success = torch.where(reached.reshape(-1, 1, 1, 1), start, edge)
+            reached = reached | _reached(classifier, goal, edge)
+        else:
+            success = current
+        if reached.any():
+            found[rows[reached]] = success[reached]
             climbing = ~reached
             rows, current, gradients = rows[climbing], current[climbing], gradients[climbing]
             if not len(rows):
                 return found
-        moved = current + (step_size * epsilons[rows]).reshape(-1, 1, 1, 1) * steepest(gradients, norm)
-        current = (images[rows] + project(moved - images[rows], norm, epsilons[rows])).clamp(0, 1)
+        current = _moved(current, images[rows], epsilons[rows], gradients, norm, step_size)
     return found.index_copy(0, rows, current)
+
+
+def _moved(
+    current: Images, images: Images, epsilons: Strengths, gradients: torch.Tensor, norm: Norm, step_size: float = 1.0
+) -> Images:
+    """A step of `step_size * epsilon` from where an attack is, back in the ball around the images and in [0, 1]."""
+    moved = current + (step_size * epsilons).reshape(-1, 1, 1, 1) * steepest(gradients, norm)
+    return (images + project(moved - images, norm, epsilons)).clamp(0, 1)
 
 
 def _gradients(classifier: Classifier, goal: Goal, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
     """The gradient of each image's objective, and whether the image has reached the goal already."""
-    with torch.enable_grad():
-        images = images.detach().requires_grad_()
-        logits = classifier(images)
-        if not logits.requires_grad:
-            raise InputError(
-                "expected logits that depend on the images by differentiable operations, got logits without a "
-                "gradient; remove no_grad, detach() or a round trip through numpy from the model's forward"
-            )
-        (gradients,) = torch.autograd.grad(goal.objective(logits).sum(), images)
-    return gradients, goal.reached(logits.detach())
+    gradients: list[torch.Tensor] = []
+    reached = []
+    for rows in _paced(classifier, images):
+        part = goal.select(rows)
+        with torch.enable_grad():
+            shown = images[rows].detach().requires_grad_()
+            logits = classifier(shown)
+            if not logits.requires_grad:
+                raise InputError(
+                    "expected logits that depend on the images by differentiable operations, got logits without a "
+                    "gradient; remove no_grad, detach() or a round trip through numpy from the model's forward"
+                )
+            gradients.extend(torch.autograd.grad(part.objective(logits).sum(), shown))
+        reached.append(part.reached(logits.detach()))
+    return torch.cat(gradients), torch.cat(reached)
+
+
+def _reached(classifier: Classifier, goal: Goal, images: Images) -> torch.Tensor:
+    """Whether each image reaches the goal."""
+    with torch.no_grad():
+        parts = [goal.select(rows).reached(classifier(images[rows])) for rows in _paced(classifier, images)]
+    return torch.cat(parts)
+
+
+def _paced(classifier: Classifier, images: Images) -> tuple[torch.Tensor, ...]:
+    """The rows of the batch in as few equal parts as the classifier takes at a time."""
+    most = classifier.at_a_time if isinstance(classifier, Paced) else len(images)
+    return torch.arange(len(images), device=images.device).chunk(math.ceil(len(images) / most))
 
 
 def _random_differences(images: Images, norm: Norm, streams: Streams) -> torch.Tensor:
