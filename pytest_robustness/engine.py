@@ -4,44 +4,61 @@ The only module that knows both halves. Whatever a stress returns is projected t
 [0, 1] and shown to the model again here; the verdict rests on that last answer alone.
 """
 
+import collections
 import contextlib
 import functools
-import hashlib
-import math
+import os
 import platform
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
-from pytest_robustness.attacks.goals import Miss
-from pytest_robustness.defenses import ABSTAIN, majority
+from pytest_robustness.answers import answered, voted
+from pytest_robustness.cache import OutcomeStore
+from pytest_robustness.cases import case_of
+from pytest_robustness.devices import Stage, Staged, device_name, fitting_batch_size, resolve_device
 from pytest_robustness.errors import InputError
+from pytest_robustness.fingerprint import weights_digest
 from pytest_robustness.images import data_uri
 from pytest_robustness.loading import ImageSet
-from pytest_robustness.norms import project
+from pytest_robustness.memory import Ask, Keys, Memory, Question
 from pytest_robustness.records import Case, Evaluation, Outcome, Picture, Provenance
-from pytest_robustness.seeding import Streams
-from pytest_robustness.types import Attack, Batch, Images, Logits, Perturbation, Voter, Votes
+from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel, out_of_memory
+from pytest_robustness.stressing import Stressing
+from pytest_robustness.types import (
+    Attack,
+    Batch,
+    Images,
+    Logits,
+    Perturbation,
+    SingleStep,
+    Strengths,
+    Voter,
+)
 
-__all__ = ["Engine", "resolve_device"]
+__all__ = ["Engine"]
 
-# Batches below this are filled up: alone, an image would take kernels that round otherwise than those of a
-# batch (measured on a CPU: the same bits from 4 images on), and its answer would depend on its company.
-_LEAST = 4
+# An attack's batch shrinks as images fall: with so many at hand, the model is shown full ones for longer.
+_ATTACKED_AT_ONCE = 4
 
-_Key = tuple[Attack | Perturbation | None, float, Voter | None]
+
+class _TooLarge(InputError):
+    """A batch for which the memory did not suffice; fewer images may fit."""
 
 
 class Engine:
     """One model on one device, asked about one image set; answers are kept, so asking twice costs once.
 
     `model` maps RGB in [0, 1], (n, 3, h, w), to logits (n, k); it is moved to `device` and otherwise left
-    as found. `device` is "auto" (CUDA, else MPS, else the CPU) or a torch device. `batch_size` None means
-    32 on a CPU and 128 elsewhere.
+    as found. `device` is "auto" (CUDA, else MPS, else the CPU) or a torch device. `batch_size` "auto" fits
+    the images' size and, on CUDA, the memory; a batch that runs out of memory is halved, and so are those after it.
+    `precision` and `compiled` are those of `RunningModel`; `workers` threads decode images ahead (None: 1 on a CPU,
+    up to 8 elsewhere). `store` holds outcomes of other runs and processes; `run` names this run where it is
+    shared. `progress(done, total)` is called after every batch.
 
     Raises InputError for a model that can't be called, a device that isn't there or a batch size < 1.
     """
@@ -53,42 +70,48 @@ class Engine:
         *,
         device: str = "auto",
         seed: int = 0,
-        batch_size: int | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        precision: Precision = "float32",
+        compiled: bool = False,
+        workers: int | None = None,
+        store: OutcomeStore | None = None,
+        run: str = "",
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        if not callable(model):
-            raise InputError(
-                f"expected a model that maps images to logits, got {type(model).__name__}; return an nn.Module"
-            )
-        self.model = model
-        self.images = images
         self.device = resolve_device(device)
+        self.images = images
         self.seed = seed
-        self.batch_size = batch_size if batch_size is not None else 32 if self.device.type == "cpu" else 128
-        if self.batch_size < 1:
-            raise InputError(f"expected a batch size >= 1, got {batch_size}")
-        if isinstance(model, nn.Module):
-            model.to(self.device)
-        self._kept: dict[_Key, dict[str, Outcome]] = {}
+        if batch_size != "auto" and batch_size < 1:
+            raise InputError(f"expected a batch size >= 1 or 'auto', got {batch_size}")
+        self._running = RunningModel(
+            model, len(images.classes), device=self.device, precision=precision, compiled=compiled
+        )
+        self._batch_size = None if batch_size == "auto" else batch_size
+        self._workers = workers or (1 if self.device.type == "cpu" else min(8, os.cpu_count() or 1))
+        self._run = run
+        self._memory = Memory(store)
+        self._progress = progress
+        self._stage = Stage(self.device)
+        self._stressing = Stressing(self._running, seed)
+
+    @property
+    def model(self) -> Callable[[Images], Logits]:
+        """The model as it was given."""
+        return self._running.model
+
+    @property
+    def batch_size(self) -> int:
+        """The most images of a batch; "auto" is settled when it is first asked for."""
+        if self._batch_size is None:
+            probe = self.images.probe(LEAST_BATCH)
+            self._batch_size = fitting_batch_size(self._running, None if probe is None else probe.to(self.device))
+        return self._batch_size
 
     def case(
         self, stress: Attack | Perturbation | None = None, strength: float = 0.0, defense: Voter | None = None
     ) -> Case:
         """The case in plain words; InputError where the strength is not one of the stress."""
-        if defense is not None:
-            _check_settings(defense, isinstance(defense, Voter), "a vote", "SmoothingVote()")
-        behind = "" if defense is None else repr(defense)
-        if stress is None:
-            if strength:
-                raise InputError(f"expected a stress for strength {strength:g}, got None; name one, as in FGSM()")
-            return Case("", "", 0.0, behind)
-        _check_settings(stress, hasattr(stress, "limit"), "a stress", "FGSM() or GaussianNoise()")
-        _check_strength(stress, strength)
-        if isinstance(stress, Attack) and defense is not None:
-            raise InputError(
-                f"{stress!r} behind {defense!r}: expected a perturbation, got an attack that does not know of the vote "
-                "and would flatter it; use a perturbation such as GaussianNoise()"
-            )
-        return Case(repr(stress), stress.unit, float(strength), behind)
+        return case_of(stress, strength, defense)
 
     def evaluate(
         self,
@@ -101,27 +124,59 @@ class Engine:
 
         Strength 0 is the clean image, whatever the stress. An attack is spared an image that is wrong when
         clean: the attacker needs no change there, so it counts as wrong. Outcomes are kept batch by batch:
-        what was computed before an error stays.
+        what was computed before an error stays, and an image that can't be evaluated fails alone.
 
         Raises InputError for a strength outside the stress's range, images that can't be read, and models
         or stresses that return something else than they should.
         """
         case = self.case(stress, strength, defense)
-        kept = self._kept.setdefault((stress if strength else None, float(strength), defense), {})
-        missing = [image_id for image_id in dict.fromkeys(ids) if image_id not in kept]
-        if missing:
-            with _as_run(self.model):
-                for batch in self.images.batches(missing, self.batch_size):
-                    outcomes = self._outcomes(self._on_device(batch), stress, strength, defense)
-                    kept.update(zip(batch.ids, outcomes, strict=True))
-        return Evaluation(case, tuple(kept[image_id] for image_id in ids))
+        question = (stress if strength else None, defense)
+        asks = [(image_id, float(strength)) for image_id in ids]
+        self._answer(question, asks)
+        known = self._memory.known(question)
+        outcomes, errors = [], []
+        for answer in (known[ask] for ask in asks):
+            if isinstance(answer, Outcome):
+                outcomes.append(answer)
+            else:
+                errors.append(answer)
+        if errors:
+            others = len(errors) - 1
+            more = f"\nand {others} more of these {len(asks)} images can't be evaluated" if others else ""
+            raise InputError(f"{errors[0]}{more}")
+        return Evaluation(case, tuple(outcomes))
+
+    def prefetch(
+        self,
+        ids: Iterable[str],
+        stress: Attack | Perturbation,
+        strengths: Sequence[float],
+        defense: Voter | None = None,
+    ) -> None:
+        """Answer ahead for these images at all these strengths, which share batches and the decoded images."""
+        for strength in strengths:
+            self.case(stress, strength, defense)
+        stressed = [float(strength) for strength in strengths if strength]
+        self._answer((stress, defense), [(image_id, strength) for image_id in ids for strength in stressed])
+
+    def knows(self, ids: Iterable[str], stress: Attack | Perturbation, strength: float) -> bool:
+        """Whether asking for these images at this strength would compute nothing."""
+        known = self._memory.known((stress if strength else None, None))
+        return all((image_id, float(strength)) in known for image_id in ids)
 
     def pictures(self, image_id: str, stress: Attack | Perturbation, strength: float) -> tuple[Picture, Picture]:
         """The clean and the stressed image as the model sees them, with its top-5 of each."""
-        with _as_run(self.model):
-            batch = self._on_device(self.images.batch([image_id]))
-            stressed = self._stressed(batch, stress, strength)
         clean, after = (self.evaluate([image_id], stress, s).outcomes[0].top for s in (0.0, strength))
+        batch = self.images.batch([image_id])
+        batch = Batch(batch.images.to(self.device), batch.accepted.to(self.device), batch.ids)
+        strengths = torch.tensor([float(strength)], device=self.device)
+        with self._running.running():
+            if not isinstance(stress, Attack):
+                stressed = self._stressing.perturbed(batch, stress, strengths)
+            elif self.evaluate([image_id]).outcomes[0].correct:
+                stressed = self._stressing.attacked(batch, stress, strengths, self.batch_size)
+            else:
+                stressed = batch.images
         return (
             Picture(image_id, "clean", data_uri(batch.images[0]), clean),
             Picture(image_id, self.case(stress, strength).at, data_uri(stressed[0]), after),
@@ -130,6 +185,7 @@ class Engine:
     @functools.cached_property
     def provenance(self) -> Provenance:
         """What the numbers are measured on."""
+        self._ready()
         model = self.model
         name = (
             type(model).__name__
@@ -138,14 +194,15 @@ class Engine:
         )
         return Provenance(
             model=name,
-            model_digest=_fingerprint(model),
+            model_digest=weights_digest(model),
             images=self.images.name,
             images_digest=self.images.digest(),
             n=len(self.images),
             classes=self.images.classes,
-            device=_device_name(self.device),
+            device=device_name(self.device),
             seed=self.seed,
-            batch_size=self.batch_size,
+            precision=self._running.precision,
+            execution=self._running.how,
             versions=(
                 ("pytest-robustness", version("pytest-robustness")),
                 ("python", platform.python_version()),
@@ -153,227 +210,160 @@ class Engine:
             ),
         )
 
-    def _on_device(self, batch: Batch) -> Batch:
-        return Batch(batch.images.to(self.device), batch.accepted.to(self.device), batch.ids)
+    def _answer(self, question: Question, asks: Collection[Ask]) -> None:
+        """Find or compute what is not known yet, chunk by chunk, and keep each chunk as soon as it is there."""
+        if self._running.changed():
+            self._memory.forget()
+            self._stressing.forget()
+            self.__dict__.pop("provenance", None)
+        known = self._memory.known(question)
+        if all(ask in known for ask in asks):
+            return
+        self._ready()
+        missing = self._memory.missing(question, asks)
+        total = len(missing)
+        while missing:
+            before = len(missing)
+            self._compute(question, missing, total)
+            missing = self._memory.missing(question, missing)
+            if len(missing) == before:
+                # Other processes are at all of them.
+                self._memory.wait()
 
-    def _outcomes(
-        self, batch: Batch, stress: Attack | Perturbation | None, strength: float, defense: Voter | None
-    ) -> list[Outcome]:
-        stressed = self._stressed(batch, stress, strength)
-        classifier = functools.partial(self._logits, batch.ids)
-        with torch.no_grad():
-            if defense is not None:
-                return self._vote_outcomes(batch, defense.votes(classifier, stressed))
-            return self._answers(batch, classifier(stressed))
+    def _ready(self) -> None:
+        """Choose how to run the model, and name the answers on disk, by what it says to the first images of the set."""
+        if self._running.prepared and not self._memory.needs_keys:
+            return
+        probe = self.images.probe(LEAST_BATCH)
+        if probe is None:
+            # Nothing can be decoded: that is told image by image.
+            return
+        probe = probe.to(self.device)
+        self._running.prepare(probe)
+        if self._memory.needs_keys:
+            setting = (self._running.signature(tuple(probe.shape[1:])), self._running.precision, self._running.how)
+            where = (device_name(self.device), self.seed, self.images.classes)
+            self._memory.name_by(Keys(self.model, (setting, where), self.images.digest_of, run=self._run))
 
-    def _stressed(self, batch: Batch, stress: Attack | Perturbation | None, strength: float) -> Images:
-        """The images as the model meets them: stressed, back in the ball and in [0, 1]."""
-        if stress is None or strength == 0:
-            return batch.images
-        images = batch.images
-        strengths = torch.full((len(images),), float(strength), device=self.device)
-        streams = Streams(self.seed, repr(stress), batch.ids)
-        if isinstance(stress, Attack):
-            return self._attacked(batch, stress, strengths, streams)
-        with torch.no_grad():
-            stressed = stress(images, strengths, streams)
-        return _checked_stressed(stress, stressed, images).clamp(0, 1)
+    def _compute(self, question: Question, missing: Sequence[Ask], total: int) -> None:
+        """Answer those of the missing asks that no other process is at."""
+        done, nested = total - len(missing), self._running.active
+        given_out: collections.deque[Sequence[Ask]] = collections.deque()
 
-    def _attacked(self, batch: Batch, attack: Attack, strengths: torch.Tensor, streams: Streams) -> Images:
-        clean = self.evaluate(batch.ids).outcomes
-        rows = [row for row, outcome in enumerate(clean) if outcome.correct]
-        if not rows:
-            return batch.images
-        ids = tuple(batch.ids[row] for row in rows)
-        images, strengths = batch.images[rows], strengths[rows]
-        attacked = attack.against(
-            functools.partial(self._logits, ids), Miss(batch.accepted[rows]), images, strengths, streams.select(rows)
+        def chunks() -> Iterator[list[str]]:
+            for chunk in claims:
+                given_out.append(chunk)
+                yield [image_id for image_id, _ in chunk]
+
+        at_once = _ATTACKED_AT_ONCE if isinstance(question[0], Attack) else 1
+        with (
+            self._running.running(),
+            self._memory.chunks(question, missing, lambda: at_once * self.batch_size) as claims,
+            contextlib.closing(self.images.streamed(chunks(), self._stage, workers=self._workers)) as stream,
+        ):
+            for staged in stream:
+                asks = given_out.popleft()
+                self._memory.keep(question, {ask: staged.errors[ask[0]] for ask in asks if ask[0] in staged.errors})
+                readable = [ask for ask in asks if ask[0] in staged.rows]
+                failure = self._settle(question, readable, self._batch(readable, staged)) if readable else None
+                if failure is not None and len(readable) > 1:
+                    # No image is at fault where all of them fail: the next one to ask meets the same.
+                    self._memory.drop(question, readable)
+                    raise failure
+                done += len(asks)
+                if self._progress is not None and not nested:
+                    self._progress(done, total)
+
+    def _settle(self, question: Question, asks: Sequence[Ask], batch: Batch) -> InputError | None:
+        """Keep the answers of a batch: in halves where memory does not suffice or an image spoils it, which then fails alone.
+
+        What went wrong with the whole of it, where every one of the images failed.
+        """
+        failure = self._failure(question, asks, batch)
+        if failure is None:
+            return None
+        if len(asks) == 1:
+            self._memory.keep(question, {asks[0]: failure})
+            return failure
+        half = len(asks) // 2
+        if isinstance(failure, _TooLarge):
+            self._batch_size = max(1, min(self.batch_size, len(asks)) // 2)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        first, second = (
+            self._settle(question, asks[part], Batch(batch.images[part], batch.accepted[part], batch.ids[part]))
+            for part in (slice(None, half), slice(half, None))
         )
-        attacked = _checked_stressed(attack, attacked.detach(), images)
-        attacked = (images + project(attacked - images, attack.norm, strengths)).clamp(0, 1)
-        return batch.images.index_copy(0, torch.tensor(rows, device=self.device), attacked)
+        if first is None or second is None:
+            return None
+        return first if isinstance(failure, _TooLarge) else failure
 
-    def _answers(self, batch: Batch, logits: Logits) -> list[Outcome]:
-        probabilities = logits.softmax(1)
-        subjects = (probabilities * batch.accepted).sum(1).tolist()
-        highest, places = probabilities.topk(min(5, probabilities.shape[1]), dim=1)
-        # topk may order a tie otherwise than argmax, which is what attacks and users go by.
-        predicted = logits.argmax(1).tolist()
-        tops = [list(zip(*row, strict=True)) for row in zip(places.tolist(), highest.tolist(), strict=True)]
-        return [self._outcome(*row) for row in zip(batch.ids, predicted, subjects, tops, strict=True)]
+    def _failure(self, question: Question, asks: Sequence[Ask], batch: Batch) -> InputError | None:
+        """Keep the answers of a batch, or say what went wrong.
 
-    def _vote_outcomes(self, batch: Batch, votes: Votes) -> list[Outcome]:
-        outcomes = []
-        for image_id, answers, label in zip(batch.ids, votes.T.tolist(), majority(votes).tolist(), strict=True):
-            shares = {answer: answers.count(answer) / len(answers) for answer in answers}
-            top = sorted(shares.items(), key=lambda item: -item[1])
-            subject = sum(shares.get(right, 0.0) for right in self.images[image_id].labels)
-            outcomes.append(self._outcome(image_id, label, subject, top, answers))
+        As a new error: the one that was raised holds on to the tensors of the batch by its traceback.
+        """
+        try:
+            self._memory.keep(question, dict(zip(asks, self._outcomes(question, asks, batch), strict=True)))
+        except InputError as error:
+            return InputError(str(error))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            return _TooLarge(
+                f"out of memory on {self.device} with a batch of {max(len(asks), LEAST_BATCH)} images of shape "
+                f"{tuple(batch.images.shape[1:])}; use smaller images or another device"
+            )
+        return None
+
+    def _batch(self, asks: Sequence[Ask], staged: Staged) -> Batch:
+        """A row per ask: an image that is asked about at several strengths has several."""
+        ids = tuple(image_id for image_id, _ in asks)
+        return Batch(staged.images(ids), self.images.accepted_mask(ids).to(self.device), ids)
+
+    def _outcomes(self, question: Question, asks: Sequence[Ask], batch: Batch) -> list[Outcome]:
+        stress, defense = question
+        strengths = torch.tensor([strength for _, strength in asks], device=self.device)
+        with torch.no_grad():
+            if isinstance(stress, Attack):
+                return self._attack_outcomes(batch, stress, strengths)
+            stressed = (
+                batch if stress is None else replace(batch, images=self._stressing.perturbed(batch, stress, strengths))
+            )
+            if defense is not None:
+                classifier = functools.partial(self._running.logits, batch.ids)
+                return voted(self.images, batch, defense.votes(classifier, stressed.images))
+            return self._answered(stressed)
+
+    def _attack_outcomes(self, batch: Batch, attack: Attack, strengths: Strengths) -> list[Outcome]:
+        """An image that is wrong when clean needs no attack: its outcome is the clean one."""
+        if isinstance(attack, SingleStep) and not self._running.searches_coarsely:
+            self._look_at_clean(batch, attack)
+        outcomes = list(self.evaluate(batch.ids).outcomes)
+        rows = [row for row, outcome in enumerate(outcomes) if outcome.correct]
+        if rows:
+            right = _rows(batch, rows)
+            attacked = self._stressing.attacked(right, attack, strengths[rows], self.batch_size)
+            answers = self._answered(replace(right, images=attacked))
+            for row, outcome in zip(rows, answers, strict=True):
+                outcomes[row] = outcome
         return outcomes
 
-    def _outcome(
-        self, image_id: str, label: int, subject: float, top: list[tuple[int, float]], votes: Sequence[int] = ()
-    ) -> Outcome:
-        image, names = self.images[image_id], self.images.classes
-        return Outcome(
-            image=image_id,
-            accepted=self.images.accepted(image),
-            predicted=None if label == ABSTAIN else names[label],
-            correct=label in image.labels,
-            confidence=round(dict(top).get(label, 0.0), 6),
-            subject=round(subject, 6),
-            top=tuple((names[place], round(share, 6)) for place, share in top),
-            votes=tuple(names[vote] for vote in votes),
-        )
+    def _look_at_clean(self, batch: Batch, attack: SingleStep) -> None:
+        """Answer for clean images by the forward that the attack's gradient needs anyway."""
+        asks = [(image_id, 0.0) for image_id in batch.ids]
+        unknown = set(self._memory.missing((None, None), asks))
+        rows = [row for row, ask in enumerate(asks) if ask in unknown and asks.index(ask) == row]
+        if rows:
+            clean = _rows(batch, rows)
+            logits = self._stressing.look(clean, attack, self.batch_size)
+            answers = answered(self.images, clean, logits)
+            self._memory.keep((None, None), {(outcome.image, 0.0): outcome for outcome in answers})
 
-    def _logits(self, ids: tuple[str, ...], images: Images) -> Logits:
-        """The model's logits, checked; whatever the model raises comes back as one sentence."""
-        n = len(images)
-        if n < _LEAST:
-            images = torch.cat([images, images[:1].expand(_LEAST - n, -1, -1, -1)])
-        try:
-            logits = self.model(images)
-        except InputError:
-            raise
-        except Exception as error:
-            first_line = (str(error).strip().splitlines() or ["no message"])[0]
-            raise InputError(
-                f"the model raised {type(error).__name__} {_origin(error)} on images of shape {tuple(images.shape)}: "
-                f"{first_line}; it has to accept RGB in [0, 1], (n, 3, h, w): check resize= and crop= of the image set"
-            ) from error
-        checked = _checked_logits(logits, len(images), len(self.images.classes))[:n]
-        _check_values(checked.detach(), ids)
-        return checked
+    def _answered(self, batch: Batch) -> list[Outcome]:
+        logits = [self._running.logits(batch.ids, images) for images in torch.split(batch.images, self.batch_size)]
+        return answered(self.images, batch, torch.cat(logits))
 
 
-def resolve_device(name: str) -> torch.device:
-    """The torch device of this name, "auto" being CUDA, else MPS, else the CPU; InputError where it isn't there."""
-    cuda = torch.cuda.device_count()
-    there = [f"cuda:{index}" for index in range(cuda)] + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
-    if name == "auto":
-        return torch.device(there[0])
-    full = "cuda:0" if name == "cuda" else name
-    if full not in there:
-        raise InputError(
-            f"expected a device out of auto, {', '.join(there)}, got {name!r}; choose another with --robustness-device"
-        )
-    return torch.device(full)
-
-
-def _device_name(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-
-
-@contextlib.contextmanager
-def _as_run(model: Callable[[Images], Logits]) -> Iterator[None]:
-    """The model in eval mode with frozen parameters, and afterwards, also after an error, as it was found."""
-    if not isinstance(model, nn.Module):
-        yield
-        return
-    training = [(module, module.training) for module in model.modules()]
-    learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        # One by one, not model.eval(): a model may override it to keep parts in train mode.
-        for module, _ in training:
-            module.training = False
-        for parameter, _ in learning:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, mode in training:
-            module.training = mode
-        for parameter, learns in learning:
-            parameter.requires_grad_(learns)
-
-
-def _origin(error: Exception) -> str:
-    """Where the model's own code raised: `at file:line`, past the frames of torch and of this file, or `inside torch`."""
-    others = (str(Path(torch.__file__).parent), __file__, "<")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]
-    return f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "inside torch"
-
-
-def _check_settings(settings: object, fits: bool, kind: str, examples: str) -> None:
-    """Refuse what is not an instance of its kind, or has no value of its own: answers are kept, and noise is seeded, by it."""
-    if isinstance(settings, type) or not fits:
-        name = settings.__name__ if isinstance(settings, type) else repr(settings)
-        raise InputError(f"expected {kind} such as {examples}, got {name}; make an instance of {kind}")
-    if type(settings).__hash__ is None or type(settings).__repr__ is object.__repr__:
-        raise InputError(
-            f"{type(settings).__name__}: expected a repr that is its constructor call and a hash to match, because answers are kept "
-            "and noise is seeded by them; make it a frozen dataclass"
-        )
-
-
-def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
-    if not _is_number(strength) or not 0 <= strength <= stress.limit:
-        upper = "" if math.isinf(stress.limit) else f" in [0, {stress.limit:g}]"
-        scale = "" if stress.unit == "alpha" else ", in units of the [0, 1] pixel scale"
-        at_least = " >= 0" if math.isinf(stress.limit) else ""
-        hint = (
-            f"; did you mean {strength:g}/255?"
-            if stress.unit == "epsilon" and _is_number(strength) and strength > 1
-            else ""
-        )
-        raise InputError(f"{stress!r}: expected {stress.unit}{upper}{at_least}{scale}, got {strength!r}{hint}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _checked_stressed(stress: Attack | Perturbation, stressed: object, images: Images) -> Images:
-    if not isinstance(stressed, torch.Tensor) or stressed.shape != images.shape:
-        got = tuple(stressed.shape) if isinstance(stressed, torch.Tensor) else type(stressed).__name__
-        raise InputError(f"{stress!r}: expected it to return images of shape {tuple(images.shape)}, got {got}")
-    if not torch.isfinite(stressed).all():
-        raise InputError(f"{stress!r}: expected finite pixels, got NaN or infinity; check the stress at this strength")
-    return stressed.to(images.dtype)
-
-
-def _checked_logits(logits: object, n: int, k: int) -> Logits:
-    if not isinstance(logits, torch.Tensor):
-        raise InputError(
-            f"the model: expected logits as a tensor of shape (n, {k}), got {type(logits).__name__}; "
-            "return the logits alone"
-        )
-    if logits.shape != (n, k) or not logits.is_floating_point():
-        raise InputError(
-            f"the model: expected float logits of shape (n, {k}), a row for each of n = {n} images and a column for each class "
-            f"of the image set, got {str(logits.dtype).removeprefix('torch.')} of shape {tuple(logits.shape)}; "
-            "give the image set the model's own classes, or fix the model's last layer"
-        )
-    return logits
-
-
-def _check_values(logits: Logits, ids: Sequence[str]) -> None:
-    """Refuse logits that are not finite, or are probabilities; `ids` name the rows where an attack has kept them all."""
-    finite = torch.isfinite(logits).all(1)
-    if not finite.all():
-        bad = (~finite).nonzero().flatten().tolist()
-        first = f", first {ids[bad[0]]}" if len(ids) == len(logits) else ""
-        raise InputError(
-            f"the model: expected finite logits, got NaN or infinity for {len(bad)} of {len(logits)} images{first}; "
-            "look for a division by zero or an overflow in its forward"
-        )
-    if logits.shape[1] > 1 and (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-3).all():
-        raise InputError(
-            "the model: expected logits, got probabilities (every row is >= 0 and sums to 1), which hide gradients from "
-            "attacks; return what goes into the softmax"
-        )
-
-
-def _fingerprint(model: Callable[[Images], Logits]) -> str:
-    """SHA-256 over the class of the model and every tensor of its state; empty for what is not an nn.Module."""
-    if not isinstance(model, nn.Module):
-        return ""
-    total = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}".encode())
-    for name, value in sorted(model.state_dict().items()):
-        total.update(name.encode())
-        if isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized:
-            total.update(f"{value.dtype} {tuple(value.shape)}".encode())
-            total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        else:
-            # A module may keep any object in its state.
-            total.update(repr(value).encode())
-    return total.hexdigest()
+def _rows(batch: Batch, rows: Sequence[int]) -> Batch:
+    return Batch(batch.images[rows], batch.accepted[rows], tuple(batch.ids[row] for row in rows))

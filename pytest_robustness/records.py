@@ -59,6 +59,12 @@ class Outcome:
     votes: tuple[str, ...] = ()
 
     @property
+    def margin(self) -> float:
+        """How far the accepted classes are ahead of the strongest other class; negative where they are behind."""
+        others = (share for name, share in self.top if name not in self.accepted)
+        return self.subject - max(others, default=0.0)
+
+    @property
     def answer(self) -> str:
         """The answer in a few words: `zebra 0.61`, or `no majority`."""
         return "no majority" if self.predicted is None else f"{self.predicted} {self.confidence:.2f}"
@@ -152,7 +158,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the numbers were measured on: without it they can't be compared with anything."""
+    """What the numbers were measured on: without it they can't be compared with anything.
+
+    `precision` is that of the search of attacks; `execution` says how the model was run, and why not faster.
+    """
 
     model: str
     model_digest: str
@@ -162,7 +171,8 @@ class Provenance:
     classes: tuple[str, ...]
     device: str
     seed: int
-    batch_size: int
+    precision: str
+    execution: str
     versions: tuple[tuple[str, str], ...]
 
     @functools.cached_property

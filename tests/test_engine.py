@@ -16,6 +16,7 @@ from pytest_robustness.engine import Engine, resolve_device
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import ImageSet, image_folder, labelled_images
 from pytest_robustness.perturbations import GaussianNoise
+from pytest_robustness.records import Outcome
 from pytest_robustness.seeding import Streams
 
 
@@ -82,6 +83,8 @@ def test_several_accepted_classes_count_together(images: ImageSet) -> None:
 def test_what_was_asked_before_is_not_computed_again(images: ImageSet) -> None:
     model = Linear()
     engine = Engine(model, images, device="cpu", batch_size=5)
+    _ = engine.provenance  # Asks the model about the probe.
+    model.calls.clear()
     first = engine.evaluate(ids(images), GaussianNoise(), 0.1)
     assert model.calls == [5, 5, 4]
     assert engine.evaluate(ids(images)[3:7], GaussianNoise(), 0.1).outcomes == first.outcomes[3:7]
@@ -265,8 +268,8 @@ def test_a_plain_function_may_be_a_model(images: ImageSet) -> None:
             "return what goes into the softmax",
         ),
         (
-            lambda x: torch.where(torch.arange(len(x))[:, None] % 5 == 1, torch.nan, x.flatten(1)[:, :3]),
-            "the model: expected finite logits, got NaN or infinity for 3 of 12 images, first a/03.png; "
+            lambda x: x.flatten(1)[:, :3] / 0,
+            "the model: expected finite logits, got NaN or infinity for 12 of 12 images, first a/00.png; "
             "look for a division by zero or an overflow in its forward",
         ),
     ],
@@ -317,7 +320,7 @@ def test_an_object_that_cannot_be_called_is_no_model(images: ImageSet) -> None:
 def test_a_batch_size_below_1_is_refused(images: ImageSet) -> None:
     with pytest.raises(InputError) as error:
         Engine(Linear(), images, device="cpu", batch_size=0)
-    assert said(error) == "expected a batch size >= 1, got 0"
+    assert said(error) == "expected a batch size >= 1 or 'auto', got 0"
 
 
 @pytest.mark.parametrize(
@@ -446,7 +449,8 @@ def test_provenance_survives_a_missing_file_and_odd_state(images: ImageSet) -> N
 
     before = Engine(Odd(), images, device="cpu").provenance
     images.images[0].path.unlink()
-    after = Engine(Odd(), images, device="cpu").provenance
+    again = labelled_images(images.name, {i.id: i.labels for i in images.images}, classes=images.classes)
+    after = Engine(Odd(), again, device="cpu").provenance
     assert before.model_digest == after.model_digest
     assert before.images_digest != after.images_digest
 
@@ -466,3 +470,182 @@ def test_results_of_batches_before_an_error_are_kept(images: ImageSet) -> None:
     calls = len(model.calls)
     engine.evaluate(ids(images)[:8])
     assert len(model.calls) == calls
+
+
+def assert_alike(found: Sequence[Outcome], expected: Sequence[Outcome]) -> None:
+    """The same but for the last digits, which a batch of another size may round otherwise."""
+    for one, other in zip(found, expected, strict=True):
+        assert (one.image, one.predicted, one.correct) == (other.image, other.predicted, other.correct)
+        assert one.subject == pytest.approx(other.subject, abs=1e-5)
+
+
+def test_an_image_that_cannot_be_decoded_fails_alone(images: ImageSet) -> None:
+    names = ids(images)
+    good = Engine(Linear(), images, device="cpu").evaluate(names)
+    for name in (names[3], names[9]):
+        images[name].path.write_bytes(b"broken")
+    again = image_folder(Path(images.name))
+    engine = Engine(Linear(), again, device="cpu")
+    with pytest.raises(InputError) as error:
+        engine.evaluate(names)
+    assert said(error) == (
+        f"{again[names[3]].path}: expected an image, got a file in no format that Pillow reads; replace or remove it\n"
+        "and 1 more of these 12 images can't be evaluated"
+    )
+    others = [name for name in names if name not in (names[3], names[9])]
+    assert_alike(engine.evaluate(others).outcomes, [o for o in good.outcomes if o.image in others])
+
+
+@pytest.mark.parametrize("stress", [None, GaussianNoise(), FGSM(), PGD(steps=3)], ids=repr)
+def test_an_image_that_the_model_chokes_on_fails_alone(
+    images: ImageSet, stress: GaussianNoise | FGSM | PGD | None
+) -> None:
+    """As a model does that takes the logarithm of a brightness: one image in the middle of a batch."""
+    names = ids(images)
+    black = images[names[5]].path
+    Image.new("RGB", (8, 8)).save(black)
+
+    class Chokes(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images).masked_fill((images.mean((1, 2, 3)) < 0.2)[:, None], torch.nan)
+
+    engine = Engine(Chokes(), images, device="cpu")
+    with pytest.raises(InputError) as error:
+        engine.evaluate(names, stress, 0.01 if stress else 0.0)
+    assert said(error) == (
+        f"the model: expected finite logits, got NaN or infinity for 1 of 1 images, first {names[5]}; "
+        "look for a division by zero or an overflow in its forward"
+    )
+    others = [name for name in names if name != names[5]]
+    assert len(engine.evaluate(others, stress, 0.01 if stress else 0.0).outcomes) == 11
+
+
+def short_of_memory(room: int, error: type[BaseException] = torch.OutOfMemoryError) -> Linear:
+    """A model that runs out of memory with more than `room` images."""
+
+    class Large(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if len(images) > room:
+                raise error("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            return super().forward(images)
+
+    return Large()
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("stress", [None, GaussianNoise(), FGSM(), PGD(steps=3)], ids=repr)
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    images: ImageSet, stress: GaussianNoise | FGSM | PGD | None, error: type[BaseException]
+) -> None:
+    model = short_of_memory(4, error)
+    engine = Engine(model, images, device="cpu", batch_size=12)
+    strength = 0.01 if stress else 0.0
+    outcomes = engine.evaluate(ids(images), stress, strength).outcomes
+    assert_alike(outcomes, Engine(Linear(), images, device="cpu").evaluate(ids(images), stress, strength).outcomes)
+    assert engine.batch_size <= 4
+    model.calls.clear()
+    engine.evaluate(ids(images), GaussianNoise(), 0.3)
+    assert sum(model.calls) <= 16
+
+
+def test_memory_that_does_not_suffice_for_a_single_image_is_told(images: ImageSet) -> None:
+    with pytest.raises(InputError) as error:
+        Engine(short_of_memory(2), images, device="cpu", batch_size=12).evaluate(ids(images))
+    assert said(error) == (
+        "out of memory on cpu with a batch of 4 images of shape (3, 8, 8); use smaller images or another device"
+    )
+
+
+def test_a_runtime_error_of_a_stress_that_is_no_lack_of_memory_passes_through(images: ImageSet) -> None:
+    @dataclass(frozen=True)
+    class Broken:
+        unit: ClassVar[str] = "amount"
+        limit: ClassVar[float] = 1.0
+
+        def __call__(self, images: torch.Tensor, strengths: torch.Tensor, streams: Streams) -> torch.Tensor:
+            raise RuntimeError("no such thing")
+
+    with pytest.raises(RuntimeError, match=r"^no such thing$"):
+        Engine(Linear(), images, device="cpu").evaluate(ids(images), Broken(), 0.1)
+
+
+def test_strengths_that_are_asked_for_ahead_share_batches(images: ImageSet) -> None:
+    model = Linear()
+    engine = Engine(model, images, device="cpu", batch_size=32)
+    _ = engine.provenance
+    model.calls.clear()
+    strengths = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    engine.prefetch(ids(images), GaussianNoise(), strengths)
+    assert model.calls == [32, 28]
+    ahead = [engine.evaluate(ids(images), GaussianNoise(), strength) for strength in strengths[1:]]
+    assert len(model.calls) == 2
+    alone = Engine(Linear(), images, device="cpu", batch_size=32)
+    for strength, found in zip(strengths[1:], ahead, strict=True):
+        assert_alike(found.outcomes, alone.evaluate(ids(images), GaussianNoise(), strength).outcomes)
+
+
+def test_one_gradient_serves_fgsm_at_every_strength_and_answers_for_the_clean_image(images: ImageSet) -> None:
+    gradients = []
+
+    class Watched(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            gradients.append(images.requires_grad)
+            return super().forward(images)
+
+    engine = Engine(Watched(), images, device="cpu")
+    _ = engine.provenance
+    gradients.clear()
+    outcomes = [engine.evaluate(ids(images), FGSM(), strength).outcomes for strength in (0.01, 0.02, 0.04)]
+    clean = engine.evaluate(ids(images)).outcomes
+    assert gradients == [True, False, False, False]
+    for strength, found in zip((0.01, 0.02, 0.04), outcomes, strict=True):
+        fresh = Engine(Linear(), images, device="cpu")
+        assert_alike(fresh.evaluate(ids(images)).outcomes, clean)
+        assert_alike(fresh.evaluate(ids(images), FGSM(), strength).outcomes, found)
+
+
+def test_progress_is_told_after_every_batch_of_what_was_asked_for(images: ImageSet) -> None:
+    told: list[tuple[int, int]] = []
+    engine = Engine(
+        Linear(), images, device="cpu", batch_size=5, progress=lambda done, total: told.append((done, total))
+    )
+    engine.evaluate(ids(images)[:2])
+    engine.evaluate(ids(images))
+    engine.evaluate(ids(images))
+    engine.evaluate(ids(images), PGD(steps=2), 0.01)
+    assert told == [(2, 2), (5, 10), (10, 10), (12, 12)]
+
+
+@pytest.mark.parametrize("stress", [FGSM(), PGD(steps=4), PGD(steps=4, random_start=True)], ids=repr)
+def test_a_search_in_low_precision_is_decided_in_full(images: ImageSet, stress: FGSM) -> None:
+    names = ids(images)
+    full = Engine(Linear(), images, device="cpu").evaluate(names, stress, 0.02)
+    seen: list[torch.dtype] = []
+
+    class Watched(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(images)
+            seen.append(logits.dtype)
+            return logits
+
+    engine = Engine(Watched(), images, device="cpu", precision="bfloat16")
+    coarse = engine.evaluate(names, stress, 0.02)
+    assert torch.bfloat16 in seen
+    assert seen[-1] == torch.float32
+    assert engine.provenance.precision == "bfloat16"
+    assert [o.correct for o in coarse.outcomes] == [o.correct for o in full.outcomes]
+
+
+def test_a_success_of_low_precision_alone_is_attacked_again_in_full(images: ImageSet) -> None:
+    """A model that is fooled by anything, but in bfloat16 only."""
+
+    class Fooled(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(images)
+            return -logits if torch.is_autocast_enabled("cpu") else logits
+
+    names = ids(images)
+    for stress in (PGD(steps=3), FGSM()):
+        coarse = Engine(Fooled(), images, device="cpu", precision="bfloat16").evaluate(names, stress, 1e-4)
+        full = Engine(Linear(), images, device="cpu").evaluate(names, stress, 1e-4)
+        assert [o.correct for o in coarse.outcomes] == [o.correct for o in full.outcomes]

@@ -39,7 +39,8 @@ PROVENANCE = Provenance(
     classes=("okapi", "tiger", "zebra"),
     device="cpu",
     seed=7,
-    batch_size=32,
+    precision="float32",
+    execution="as given",
     versions=(("pytest-robustness", "0.1.0"), ("python", "3.11.0")),
 )
 
@@ -280,7 +281,8 @@ def test_a_document_of_this_schema_that_lacks_a_part_is_refused(key: str) -> Non
         {"classes": ("okapi", "zebra", "tiger")},
         {"device": "cuda:0 (H200)"},
         {"seed": 8},
-        {"batch_size": 16},
+        {"precision": "bfloat16"},
+        {"execution": "channels_last"},
         {"versions": ()},
     ],
     ids=lambda change: next(iter(change)),

@@ -21,7 +21,7 @@ from pytest_robustness.report.summary import headline, rows
 from pytest_robustness.report.text import gate_table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-RUN = Provenance("Net", "ab" * 32, "images", "cd" * 32, 6, ("cat", "dog"), "cpu", 0, 32, (("torch", "2"),))
+RUN = Provenance("Net", "ab" * 32, "images", "cd" * 32, 6, ("cat", "dog"), "cpu", 0, "float32", "as given", (("torch", "2"),))
 
 
 def verdict(test: str, status: Status = "pass", **fields: object) -> Verdict:
@@ -136,7 +136,7 @@ def page_of_everything(name: str = "a.png") -> str:
         pictures=(Picture(name, name, "data:image/png;base64,AAAA", ((name, 0.5),)),),
     )
     plain = verdict("t.py::test_plain", "error", reason=name, gate="error", claim=name)
-    run = Provenance(name, "", name, "", 1, (name,), name, 0, 1, ((name, name),))
+    run = Provenance(name, "", name, "", 1, (name,), name, 0, name, name, ((name, name),))
     return render(Results((full, plain, verdict("t.py::test_green")), (run,)))
 
 
