@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.measurements import furthest_off, missing_text, proportion_text
+from pytest_robustness.measurements import furthest_off, missing_text, needed_for, proportion_text
 from pytest_robustness.records import Evaluation, Ladder, Verdict, strength_text
 from pytest_robustness.stats import proportion_interval
 
@@ -33,15 +33,28 @@ class AccuracyAtLeast:
                 f"expected at_least to be a share in (0, 1], got {self.at_least!r}; a gate at 0 would pass every model"
             )
 
-    def judge(self, evaluation: Evaluation) -> Verdict:
+    def decided(self, evaluation: Evaluation, *, of: int) -> int | None:
+        """After how many of these outcomes the verdict on `of` images stands, whatever the others are; None if it doesn't."""
+        needed = needed_for(self.at_least, of)
+        right = 0
+        for k, outcome in enumerate(evaluation.outcomes, start=1):
+            right += outcome.correct
+            if right >= needed or k - right > of - needed:
+                return k
+        return None
+
+    def judge(self, evaluation: Evaluation, *, of: int | None = None) -> Verdict:
+        """The verdict on `of` images, of which `evaluation` has all (or `of` is None) or enough to decide it."""
         k, n = evaluation.correct, len(evaluation.outcomes)
+        if of is not None and n < of:
+            return self._judge_early(evaluation, of)
         reason = f"accuracy {proportion_text(evaluation)}, required >= {self.at_least:g}"
         missing = missing_text(evaluation, self.at_least)
         if missing:
             reason += f"\nshort by {self.at_least - k / n:.4g}: {missing}\nfurthest off: {furthest_off(evaluation)}"
         return Verdict(
             gate="accuracy",
-            claim=f"accuracy under {evaluation.case.title} >= {self.at_least:g}",
+            claim=self._claim(evaluation),
             status="fail" if missing else "pass",
             reason=reason,
             measured=k / n,
@@ -51,6 +64,32 @@ class AccuracyAtLeast:
             interval=proportion_interval(k, n),
             evaluations=(evaluation,),
         )
+
+    def _judge_early(self, evaluation: Evaluation, of: int) -> Verdict:
+        """What is measured is the bound that decides: at least the right ones so far, at most all but the wrong ones."""
+        k, n = evaluation.correct, len(evaluation.outcomes)
+        passed = k >= needed_for(self.at_least, of)
+        bound = k / of if passed else (of - (n - k)) / of
+        reason = (
+            f"accuracy at {'least' if passed else 'most'} {bound:.4g}, required >= {self.at_least:g}\n"
+            f"decided after {n} of {of} images, the shakiest first: {k} right, {n - k} wrong"
+        )
+        if not passed:
+            reason += f"\nfurthest off: {furthest_off(evaluation)}"
+        return Verdict(
+            gate="accuracy",
+            claim=self._claim(evaluation),
+            status="pass" if passed else "fail",
+            reason=reason,
+            measured=bound,
+            required=float(self.at_least),
+            margin=bound - self.at_least,
+            n=of,
+            evaluations=(evaluation,),
+        )
+
+    def _claim(self, evaluation: Evaluation) -> str:
+        return f"accuracy under {evaluation.case.title} >= {self.at_least:g}"
 
 
 @dataclass(frozen=True)

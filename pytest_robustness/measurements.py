@@ -5,7 +5,7 @@ import math
 from pytest_robustness.records import Evaluation, Ladder, Outcome, strength_text
 from pytest_robustness.stats import proportion_interval
 
-__all__ = ["Accuracy", "BreakingPoint", "furthest_off", "missing_text", "proportion_text", "worst_first"]
+__all__ = ["Accuracy", "BreakingPoint", "furthest_off", "missing_text", "needed_for", "proportion_text", "worst_first"]
 
 
 class Accuracy(float):
@@ -71,11 +71,16 @@ def proportion_text(evaluation: Evaluation) -> str:
 
 def missing_text(evaluation: Evaluation, bound: float) -> str:
     """How many more images would bring the accuracy to `bound`: `2 more images have to hold`; empty where it is there."""
-    # The tolerance keeps 0.7 * 10 from asking for 8.
-    missing = math.ceil(bound * len(evaluation.outcomes) - 1e-9) - evaluation.correct
+    missing = needed_for(bound, len(evaluation.outcomes)) - evaluation.correct
     if missing <= 0:
         return ""
     return "1 more image has to hold" if missing == 1 else f"{missing} more images have to hold"
+
+
+def needed_for(bound: float, n: int) -> int:
+    """How many of n images have to be right for an accuracy of at least `bound`."""
+    # The tolerance keeps 0.7 * 10 from asking for 8.
+    return math.ceil(bound * n - 1e-9)
 
 
 def furthest_off(evaluation: Evaluation, *, at_most: int = 3) -> str:

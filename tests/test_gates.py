@@ -161,3 +161,52 @@ def test_a_failed_gate_is_an_assertion_error_that_carries_its_verdict() -> None:
     assert isinstance(failed, AssertionError)
     assert failed.verdict is verdict
     assert str(failed) == f"{verdict.claim}\n{verdict.reason}"
+
+
+def mixed(*right: bool) -> Evaluation:
+    return Evaluation(CASE, tuple(outcome(f"{place}.png", right=ok, subject=0.3) for place, ok in enumerate(right)))
+
+
+@pytest.mark.parametrize(
+    ("at_least", "right", "after"),
+    [
+        (0.5, (True, True, True, True, True, False, False, False, False, False), 5),
+        (0.5, (False, False, False, False, False, False, True, True), 6),
+        (0.5, (False, True, False, True, False), None),
+        (1.0, (True, True, False), 3),
+        (1.0, (True,) * 9, None),
+        (1.0, (True,) * 10, 10),
+        (0.7, (True,) * 7, 7),
+        (0.01, (True, False), 1),
+        (0.01, (False,) * 9, None),
+        (0.01, (False,) * 10, 10),
+    ],
+)
+def test_a_verdict_is_decided_when_no_further_image_can_turn_it(
+    at_least: float, right: tuple[bool, ...], after: int | None
+) -> None:
+    """Of ten images: decided as soon as enough were right, or too many wrong, to come out otherwise."""
+    assert AccuracyAtLeast(at_least).decided(mixed(*right), of=10) == after
+
+
+def test_a_verdict_that_is_decided_early_says_after_how_many_images_and_by_which_bound() -> None:
+    passed = AccuracyAtLeast(0.5).judge(mixed(True, False, True, True, True, True), of=10)
+    assert passed == Verdict(
+        gate="accuracy",
+        claim="accuracy under FGSM() at epsilon 2/255 >= 0.5",
+        status="pass",
+        reason="accuracy at least 0.5, required >= 0.5\n"
+        "decided after 6 of 10 images, the shakiest first: 5 right, 1 wrong",
+        measured=0.5,
+        required=0.5,
+        margin=0.0,
+        n=10,
+        evaluations=passed.evaluations,
+    )
+    failed = AccuracyAtLeast(0.9).judge(mixed(True, False, False), of=10)
+    assert (failed.status, failed.measured, failed.margin) == ("fail", 0.8, pytest.approx(-0.1))
+    assert failed.reason == (
+        "accuracy at most 0.8, required >= 0.9\n"
+        "decided after 3 of 10 images, the shakiest first: 1 right, 2 wrong\n"
+        "furthest off: 1.png (dog 0.70), 2.png (dog 0.70)"
+    )

@@ -1,5 +1,6 @@
 """The object that tests and notebooks talk to, without pytest."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from pytest_robustness import (
     FGSM,
+    PGD,
     Blend,
     Engine,
     GateFailed,
@@ -104,7 +106,7 @@ def test_company_changes_the_calls_and_not_the_results(robustness: Robustness, w
             together.assert_holds_until(image, white, 0.3, levels=3)
         except GateFailed:
             assert image.id == "dark/2.png"
-    # Clean and three levels; dark/2 leaves after the second. Then two pictures' worth of nothing new.
+    # Clean and three levels; dark/2 leaves after the second.
     assert calls == [6, 6, 6, 5]
 
 
@@ -155,3 +157,93 @@ def test_a_strength_out_of_range_is_refused_before_anything_is_computed(robustne
 def test_an_album_is_full_after_its_limit_and_per_claim() -> None:
     album = Album(limit=4, per_claim=3)
     assert [album.take("a", 2), album.take("a", 2), album.take("b", 5), album.take("b", 1)] == [2, 1, 1, 0]
+
+
+def test_accuracies_are_those_of_every_strength_by_itself(robustness: Robustness, white: Blend) -> None:
+    strengths = [0.4, 0.0, 0.55, 0.2]
+    curve = robustness.accuracies(white, strengths)
+    assert [float(accuracy) for accuracy in curve] == [4 / 6, 1.0, 3 / 6, 5 / 6]
+    assert [accuracy.evaluation.case.at for accuracy in curve] == ["alpha 0.4", "alpha 0", "alpha 0.55", "alpha 0.2"]
+    assert robustness.measurements == list(curve)
+    some = robustness.accuracies(white, [0.4], images=["dark/0.png", "dark/1.png"])
+    assert [float(accuracy) for accuracy in some] == [0.5]
+
+
+def test_a_curve_over_no_strength_is_refused(robustness: Robustness) -> None:
+    with pytest.raises(InputError) as error:
+        robustness.accuracies(GaussianNoise(), [])
+    assert str(error.value) == "GaussianNoise(): expected at least one strength, got none"
+
+
+def test_an_image_that_fell_is_not_attacked_at_larger_epsilons(robustness: Robustness) -> None:
+    """Brightness moves by at most epsilon: dark_2 (0.4) and bright_2 (0.6) fall at 0.11, the next two at 0.31."""
+    calls: list[int] = []
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        return brightness(images)
+
+    fast = Robustness(Engine(counted, robustness.engine.images, device="cpu"))
+    steps = PGD(steps=2)
+    curve = fast.accuracies(steps, [0.31, 0.05, 0.11])
+    assert [float(accuracy) for accuracy in curve] == [2 / 6, 1.0, 4 / 6]
+    calls.clear()
+    again = [robustness.accuracy(steps, epsilon) for epsilon in (0.31, 0.05, 0.11)]
+    assert [a.evaluation.correct for a in again] == [a.evaluation.correct for a in curve]
+    fallen = dict(zip((0.31, 0.05, 0.11), curve, strict=True))
+    names = ("dark/2.png", "bright/2.png")
+    at = {e: {o.image: o for o in fallen[e].evaluation.outcomes if o.image in names} for e in (0.11, 0.31)}
+    assert at[0.11] == at[0.31]
+
+
+@pytest.mark.parametrize("at_least", [0.1, 0.5, 4 / 6, 0.8, 1.0])
+@pytest.mark.parametrize("strength", [0.1, 0.4, 0.6])
+def test_fast_verdicts_are_those_of_all_images(
+    robustness: Robustness, white: Blend, at_least: float, strength: float
+) -> None:
+    fast = Robustness(Engine(brightness, robustness.engine.images, device="cpu", batch_size=1), fast=True)
+    for gate in (robustness, fast):
+        with contextlib.suppress(GateFailed):
+            gate.assert_accuracy(white, strength, at_least=at_least)
+    (full,), (early,) = robustness.verdicts, fast.verdicts
+    assert (early.status, early.claim, early.n) == (full.status, full.claim, 6)
+    assert early.measured is not None
+    assert full.measured is not None
+    # What was measured is a bound on the side of the verdict.
+    assert early.measured <= full.measured + 1e-9 if full.status == "pass" else early.measured >= full.measured - 1e-9
+
+
+def test_a_fast_gate_asks_about_the_shakiest_images_first_and_no_more_than_it_takes(
+    robustness: Robustness, white: Blend
+) -> None:
+    found = []
+    for batch_size in (1, 2, 6):
+        engine = Engine(brightness, robustness.engine.images, device="cpu", batch_size=batch_size)
+        if batch_size == 2:
+            # What is known already changes nothing.
+            engine.evaluate(["bright/0.png"], white, 0.4)
+        fast = Robustness(engine, fast=True)
+        with pytest.raises(GateFailed) as error:
+            fast.assert_accuracy(white, 0.4, at_least=0.9)
+        assert str(error.value) == (
+            "accuracy under Blend('white.png') at alpha 0.4 >= 0.9\n"
+            "accuracy at most 0.8333, required >= 0.9\n"
+            "decided after 1 of 6 images, the shakiest first: 0 right, 1 wrong\n"
+            "furthest off: dark/2.png (bright 0.75)"
+        ).replace("white.png", white.overlay if isinstance(white.overlay, str) else "")
+        (verdict,) = fast.verdicts
+        found.append(verdict)
+    assert found[0] == found[1] == found[2]
+    assert [outcome.image for outcome in found[0].evaluations[0].outcomes] == ["dark/2.png"]
+
+
+def test_a_fast_gate_over_clean_images_or_one_image_is_a_gate_as_any_other(
+    robustness: Robustness, white: Blend
+) -> None:
+    fast = Robustness(robustness.engine, fast=True)
+    fast.assert_accuracy(at_least=0.5)
+    fast.assert_accuracy(white, 0.1, at_least=1.0, images="dark/0.png")
+    assert [verdict.reason for verdict in fast.verdicts] == [
+        "accuracy 1 (6 of 6, 95 % interval 0.541 to 1.000), required >= 0.5",
+        "accuracy 1 (1 of 1, 95 % interval 0.025 to 1.000), required >= 1",
+    ]

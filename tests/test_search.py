@@ -118,16 +118,33 @@ def test_an_image_that_is_wrong_when_clean_has_one_rung(images: ImageSet, white:
 
 
 def test_images_that_hold_share_batches_and_broken_ones_are_not_asked_again(images: ImageSet, white: Blend) -> None:
-    """Standing at levels 0, .1, ... .49, .6: 9, 8, 6, 5, 3, 2 and 1 images; a batch of fewer than 4 is filled up to 4."""
+    """Standing at levels 0, .1, ... .49, .6: 9, 8, 6, 5, 3, 2 and 1 images; 3 images share a batch with the level above."""
     model = Brightness()
-    climb(Engine(model, images, device="cpu", batch_size=100), [*dark_ids(), "dark/wrong.png"], white, LEVELS)
-    assert model.calls == [9, 8, 6, 5, 4, 4, 4]
+    engine = Engine(model, images, device="cpu", batch_size=100)
+    _ = engine.provenance
+    model.calls.clear()
+    climb(engine, [*dark_ids(), "dark/wrong.png"], white, LEVELS)
+    assert model.calls == [9, 8, 6, 5, 2 * 3, 4]
+
+
+def test_a_single_image_is_asked_about_eight_levels_at_a_time(images: ImageSet, white: Blend) -> None:
+    model = Brightness()
+    engine = Engine(model, images, device="cpu")
+    _ = engine.provenance
+    model.calls.clear()
+    levels = evenly(0.6, 12)
+    (ladder,) = climb(engine, dark_ids()[:1], white, levels)
+    assert model.calls == [4, 8, 4]
+    assert len(ladder.rungs) == 1 + sum(level < 0.5 for level in levels) + 1
 
 
 def test_batches_are_no_larger_than_the_engines(images: ImageSet, white: Blend) -> None:
     """Standing at levels 0, .1 and .2: 8, 8 and 6 images, in batches of 5 and a rest, filled up to 4."""
     model = Brightness()
-    climb(Engine(model, images, device="cpu", batch_size=5), dark_ids(), white, [0.1, 0.2])
+    engine = Engine(model, images, device="cpu", batch_size=5)
+    _ = engine.provenance
+    model.calls.clear()
+    climb(engine, dark_ids(), white, [0.1, 0.2])
     assert model.calls == [5, 4, 5, 4, 5, 4]
 
 
