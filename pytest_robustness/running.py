@@ -4,14 +4,16 @@ Images are float32 RGB in [0, 1], (n, c, h, w). Everything is undone when a run 
 """
 
 import contextlib
+import functools
 import itertools
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.fingerprint import digest
@@ -31,6 +33,8 @@ batch (measured on a CPU: the same bits from 4 images on), and its answer would 
 _SAME = 1e-4
 # Keeps the gradients of a float16 search above the smallest float16; steps don't depend on their length.
 _SCALE = 1024.0
+
+_Mark: TypeAlias = tuple[int, int, int]
 
 
 class RunningModel:
@@ -72,17 +76,23 @@ class RunningModel:
         self._swaps: list[Swap] = []
         self.prepared = False
         self._depth = 0
-        self._stamp = 0
-        self._watched: tuple[torch.Tensor, ...] = ()
+        self._watched: list[torch.Tensor] = []
+        self._stamp: list[_Mark] = []
         if isinstance(model, nn.Module):
             model.to(device)
             self._watch()
 
     def changed(self) -> bool:
-        """Whether a weight was written to since the last run; what was chosen and answered is then void."""
-        if self.active or _stamp(self._watched) == self._stamp:
+        """Whether a weight was written to or replaced since the last run; what was chosen and answered is then void.
+
+        Not seen is what is written in place through `parameter.data`: torch counts no version of it.
+        """
+        if self.active or not isinstance(self.model, nn.Module):
             return False
+        stamp = self._stamp
         self._watch()
+        if stamp == self._stamp:
+            return False
         self.prepared = False
         return True
 
@@ -99,7 +109,7 @@ class RunningModel:
         with self.running(), torch.no_grad():
             try:
                 with Watch(model) as watch:
-                    expected = model(probe)
+                    expected = model(probe.clone())
                 if not isinstance(expected, torch.Tensor):
                     return
                 self._choose(model, watch, probe, expected)
@@ -174,7 +184,8 @@ class RunningModel:
         if n < LEAST_BATCH:
             images = torch.cat([images, images[:1].expand(LEAST_BATCH - n, -1, -1, -1)])
         try:
-            logits = self._call(images.contiguous(memory_format=self._layout))
+            # A copy, as a model may write to what it is shown.
+            logits = self._call(images.clone(memory_format=self._layout))
         except InputError:
             raise
         except Exception as error:
@@ -200,10 +211,15 @@ class RunningModel:
 
     def _watch(self) -> None:
         assert isinstance(self.model, nn.Module)
-        held = itertools.chain(self.model.parameters(), self.model.buffers())
-        # Tensors of inference mode have no version; nothing can write to them in place either.
-        self._watched = tuple(tensor for tensor in held if not tensor.is_inference())
-        self._stamp = _stamp(self._watched)
+        tensors = [
+            tensor
+            for module in self.model.modules()
+            for tensor in itertools.chain(module._parameters.values(), module._buffers.values())
+            if tensor is not None and not is_lazy(tensor)
+        ]
+        self._stamp = [_mark(tensor) for tensor in tensors]
+        # Kept alive, so that no other tensor takes the id of one of these.
+        self._watched = tensors
 
     def _choose(self, model: nn.Module, watch: Watch, probe: Images, expected: Logits) -> None:
         """The first of: folded and channels_last, folded, channels_last, whose answers agree with the expected ones."""
@@ -212,11 +228,11 @@ class RunningModel:
         fast = watch.convolves and (self.device.type != "cuda" or self.precision != "float32")
         wanted = [(folding, torch.channels_last)] * fast + [(folding, torch.contiguous_format)] * bool(folding)
         wanted += [([], torch.channels_last)] * (fast and bool(folding))
-        refused = "" if folding else "no batch norm directly behind a convolution"
+        refused = {} if folding else {"folded": "no batch norm directly behind a convolution"}
         for swaps, layout in wanted:
             try:
                 with swapped(swaps):
-                    got = model(probe.contiguous(memory_format=layout))
+                    got = model(probe.clone(memory_format=layout))
                 difference = ((got - expected).abs().max() / expected.abs().max().clamp_min(1e-12)).item()
                 said = f"answers differ by {difference:.1e}"
             except Exception as error:  # a layout may break a model's own reshaping
@@ -225,19 +241,20 @@ class RunningModel:
                 difference, said = torch.inf, _reason(error)
             if difference <= _SAME:
                 self._swaps, self._layout = swaps, layout
-                parts = [f"{len(watch.pairs)} batch norms folded"] * bool(swaps)
-                parts += ["channels_last"] * (layout is torch.channels_last)
-                self.how = ", ".join(parts) + (f" (not folded: {refused})" if refused and not swaps else "")
-                return
-            refused = f"{'folded: ' if swaps else ''}{said}"
-        self.how = f"as given: {refused}"
+                break
+            refused["channels_last" if layout is torch.channels_last else "folded"] = said
+        norms = f"{len(watch.pairs)} batch norms folded"
+        chosen = {"folded": bool(self._swaps), "channels_last": self._layout is torch.channels_last}
+        parts = [norms if name == "folded" else name for name, is_chosen in chosen.items() if is_chosen]
+        why = [f"not {name}: {refused[name]}" for name in chosen if name in refused and not chosen[name]]
+        self.how = ", ".join(parts or ["as given"]) + (f" ({'; '.join(why)})" if why else "")
 
     def _compile(self, probe: Images, expected: Logits) -> None:
         chosen = self._call
         self._call = torch.compile(self.model, dynamic=True)
         try:
             with swapped(self._swaps):
-                got = self._call(probe.contiguous(memory_format=self._layout))
+                got = self._call(probe.clone(memory_format=self._layout))
             difference = ((got - expected).abs().max() / expected.abs().max().clamp_min(1e-12)).item()
             said = f"answers differ by {difference:.1e}"
         except Exception as error:  # whatever the compiler can't do, the model can
@@ -250,9 +267,10 @@ class RunningModel:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may help: CUDA's and MPS's errors, and that of torch's allocator on a CPU."""
+    """Whether a smaller batch may help: CUDA's and MPS's errors, and those of torch's allocator on a CPU."""
+    texts = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     )
 
 
@@ -278,28 +296,54 @@ def _frozen(model: nn.Module) -> Iterator[None]:
         for module, _ in training:
             module.training = False
         for parameter in learning:
-            parameter.requires_grad_(False)
+            # By assignment, as a lazy parameter has no methods yet.
+            parameter.requires_grad = False
         yield
     finally:
         for module, mode in training:
             module.training = mode
         for parameter in learning:
-            parameter.requires_grad_(True)
+            parameter.requires_grad = True
 
 
 @contextlib.contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    """torch has an older and, since 2.9, a newer set of names; it refuses the older one once the two say different things."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    mkldnn: Any = torch.backends.mkldnn
+    owners = (matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul) if hasattr(cudnn, "conv") else ()
+    newer = [_accessors(owner, "fp32_precision") for owner in owners]
+    older: list[tuple[Callable[[], Any], Callable[[Any], None]]] = [
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        _accessors(cudnn, "allow_tf32"),
+    ]
+    before = [(write, read()) for read, write in newer]
     try:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+        before = [(write, read()) for read, write in older] + before
+        switched = zip(older, ("high" if allowed else "highest", allowed), strict=True)
+    except RuntimeError:
+        switched = zip(newer[:3], ["tf32" if allowed else "ieee"] * 3, strict=True)
+    try:
+        for (_, write), value in switched:
+            write(value)
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        for write, found in before:
+            write(found)
 
 
-def _stamp(tensors: Sequence[torch.Tensor]) -> int:
-    """What grows when one of the tensors is written to."""
-    return sum(tensor._version for tensor in tensors)
+def _accessors(owner: object, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    return functools.partial(getattr, owner, name), functools.partial(setattr, owner, name)
+
+
+def _mark(tensor: torch.Tensor) -> _Mark:
+    """Another one where the tensor was written to, or another came in its place."""
+    try:
+        place = tensor.data_ptr()
+    except RuntimeError:  # a sparse one
+        place = 0
+    # Tensors of inference mode have no version; nothing can write to them in place either.
+    return id(tensor), place, 0 if tensor.is_inference() else tensor._version
 
 
 def _origin(error: Exception) -> str:
