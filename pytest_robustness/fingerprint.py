@@ -1,23 +1,17 @@
 """What a model, a stress or a defense is, as a digest: two with the same digest answer alike, also in another process.
 
 A digest rests on values and on code. What it can't vouch for has none, and is never looked up in a cache. It does
-not see what code finds elsewhere: in the environment, in global variables that are more than a number or a text, in
-modules and files whose names are made up at run time, and in installed files that were edited by hand.
+not see what code finds elsewhere: in the environment, in global variables other than numbers, texts, tensors, arrays
+and models, in modules and files whose names are made up at run time, and in installed files that were edited by hand.
 """
 
-import ast
 import collections
 import copyreg
 import functools
 import hashlib
-import importlib.machinery
-import importlib.metadata
-import importlib.util
 import itertools
 import os
-import site
 import sys
-import sysconfig
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +19,15 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from pytest_robustness.sources import (
+    imported,
+    installed_version,
+    is_installed,
+    is_of_interpreter,
+    is_of_library,
+    origin,
+)
 
 __all__ = ["Unknown", "code_digest", "digest", "weights_digest"]
 
@@ -146,11 +149,11 @@ class _Reading:
             # What `exec` without a module's name makes.
             raise Unknown(f"the class {base.__qualname__}, which has no source file")
         self._used(base.__module__)
-        installed = _is_installed(_origin(base.__module__) or "")
+        installed = is_installed(origin(base.__module__) or "")
         for name, member in list(vars(base).items()):
             member = _unwrapped(member)
             if isinstance(member, types.FunctionType):
-                patched = not member.__code__.co_filename.startswith("<") and not _is_installed(
+                patched = not member.__code__.co_filename.startswith("<") and not is_installed(
                     member.__code__.co_filename
                 )
                 # A named tuple's is made of its fields, in no module.
@@ -286,15 +289,16 @@ def _sources(names: Iterable[str]) -> set[str]:
         if name in seen:
             continue
         seen.add(name)
-        file, module = _origin(name), sys.modules.get(name)
+        file, module = origin(name), sys.modules.get(name)
         top = name.partition(".")[0]
         if file is None:
             raise Unknown(f"the module {name}, which has no source file")
-        if file.startswith(_site_folders()) and (version := _version(top)) is not None:
+        version = installed_version(top) if is_of_library(file) else None
+        if version is not None:
             lines.add(f"{top} {version}")
-        elif file and (file.startswith(_site_folders()) or not file.startswith(_interpreter_folders())):
+        elif file and not is_of_interpreter(file):
             lines.add(f"{name} {_file_digest(file).hex()} {_constants(module)!r}")
-            waiting += _imported(Path(file), name, module)
+            waiting += imported(Path(file), name, module)
             # Those it came by otherwise.
             waiting += (_module_of(used) for used in list(vars(module).values())) if module is not None else ()
     return lines
@@ -308,108 +312,14 @@ def _module_of(used: object) -> str:
 
 
 def _constants(module: types.ModuleType | None) -> list[tuple[str, object]]:
-    """The numbers and texts among a module's variables: they may come from elsewhere than its source."""
+    """The data among a module's variables: it may come from elsewhere than its source."""
     held = {} if module is None else vars(module)
-    return sorted((name, value) for name, value in held.items() if type(value) in _PLAIN and not name.startswith("__"))
+    return sorted((name, _constant(value)) for name, value in held.items() if not name.startswith("__"))
 
 
-def _imported(file: Path, name: str, module: types.ModuleType | None) -> Iterator[str]:
-    """The modules that an import statement in this file names, wherever it stands; one of a library by its top."""
-    if file.suffix != ".py":
-        return
-    package = getattr(module, "__package__", None) or (name if file.name == "__init__.py" else name.rpartition(".")[0])
-    for used in _import_statements(file.read_bytes(), package):
-        top = used.partition(".")[0]
-        found = top if _is_installed(_origin(top) or "") else used
-        if _origin(found) is not None:
-            yield found
-
-
-@functools.lru_cache(maxsize=4096)
-def _import_statements(source: bytes, package: str) -> frozenset[str]:
-    """All that may be a module: of `from a import b` both a and a.b."""
-    found: set[str] = set()
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError):
-        return frozenset()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                found.update(itertools.accumulate(alias.name.split("."), "{}.{}".format))
-        elif isinstance(node, ast.ImportFrom):
-            try:
-                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            except ImportError:
-                continue
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return frozenset(found)
-
-
-def _origin(name: str) -> str | None:
-    """The file of a module, imported yet or not; empty where it has no code of its own, None where none is known."""
-    top, module = name.partition(".")[0], sys.modules.get(name)
-    if module is None:
-        spec = _spec(name)
-        return None if spec is None else (spec.origin or "") if spec.has_location else ""
-    file: str | None = getattr(module, "__file__", None)
-    if file is not None:
-        return file
-    if hasattr(module, "__path__") or (top in sys.stdlib_module_names and name != "__main__"):
-        # A namespace package, or built into the interpreter, whose version counts already.
-        return ""
-    # A part of a library's extension module.
-    outer = getattr(sys.modules.get(top), "__file__", None)
-    return outer if name != top and outer is not None and _is_installed(outer) else None
-
-
-def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
-    """Of a module that may not have been imported yet; without importing its packages either."""
-    outer, _, _ = name.rpartition(".")
-    if not outer:
-        try:
-            return importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            return None
-    package = sys.modules.get(outer)
-    found = _spec(outer) if package is None else None
-    folders = getattr(package, "__path__", None) if found is None else found.submodule_search_locations
-    return None if folders is None else importlib.machinery.PathFinder.find_spec(name, folders)
-
-
-@functools.cache
-def _site_folders() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    folders = {paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()}
-    return tuple(os.path.join(folder, "") for folder in folders)
-
-
-@functools.cache
-def _interpreter_folders() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    return tuple(os.path.join(paths[name], "") for name in ("stdlib", "platstdlib"))
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_installed(file: str) -> bool:
-    """Whether a file is of a library or of the interpreter, not the user's own."""
-    return file.startswith(_site_folders() + _interpreter_folders())
-
-
-@functools.cache
-def _version(top: str) -> str | None:
-    """The version of the distribution that brought this package, with the digests of its files; None without one."""
-    try:
-        found = importlib.metadata.distribution(top)
-    except importlib.metadata.PackageNotFoundError:
-        names = importlib.metadata.packages_distributions().get(top)
-        if not names:
-            return None
-        found = importlib.metadata.distribution(names[0])
-    # Installed again from changed files, it may call itself the same. Left out is what another installer writes otherwise.
-    record = [
-        line
-        for line in (found.read_text("RECORD") or "").splitlines()
-        if not line.startswith("..") and ".dist-info/" not in line and ".pyc," not in line
-    ]
-    return f"{found.version} {hashlib.sha256(repr(sorted(record)).encode()).hexdigest()}"
+def _constant(value: object) -> str:
+    if type(value) in _PLAIN:
+        return repr(value)
+    # numpy is not imported here.
+    is_data = issubclass(type(value), (torch.Tensor, nn.Module)) or type(value).__module__ == "numpy"
+    return _Reading().node(value, {}).hex() if is_data else ""
