@@ -107,6 +107,10 @@ class Engine:
             self._batch_size = fitting_batch_size(self._running, None if probe is None else probe.to(self.device))
         return self._batch_size
 
+    def chunk_size(self, stress: Attack | Perturbation | None = None) -> int:
+        """So many images evaluated together keep the batches full."""
+        return (_ATTACKED_AT_ONCE if isinstance(stress, Attack) else 1) * self.batch_size
+
     def case(
         self, stress: Attack | Perturbation | None = None, strength: float = 0.0, defense: Voter | None = None
     ) -> Case:
@@ -255,10 +259,9 @@ class Engine:
                 given_out.append(chunk)
                 yield [image_id for image_id, _ in chunk]
 
-        at_once = _ATTACKED_AT_ONCE if isinstance(question[0], Attack) else 1
         with (
             self._running.running(),
-            self._memory.chunks(question, missing, lambda: at_once * self.batch_size) as claims,
+            self._memory.chunks(question, missing, lambda: self.chunk_size(question[0])) as claims,
             contextlib.closing(self.images.streamed(chunks(), self._stage, workers=self._workers)) as stream,
         ):
             for staged in stream:

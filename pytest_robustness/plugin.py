@@ -4,29 +4,25 @@ Nothing heavy is imported here: torch and everything above it load when the firs
 """
 
 import collections
-import dataclasses
 import fnmatch
 import functools
 import inspect
-import math
 import os
 import re
-import shlex
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_robustness.session import Company, Session, Settings, add_options, is_worker
+from pytest_robustness.distribution import Company, Distribution
+from pytest_robustness.reporting import quiet, sentences, verdicts
+from pytest_robustness.session import Session, Settings, add_options
 
 if TYPE_CHECKING:
-    from _pytest._code.code import ReprExceptionInfo
-
+    from pytest_robustness.engine import Engine
     from pytest_robustness.loading import ImageSet, LabelledImage
-    from pytest_robustness.measurements import Accuracy, BreakingPoint
-    from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
 
 _NO_MODEL = """no model to judge: define the fixture robustness_model in conftest.py, for example
@@ -46,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 _SESSION = pytest.StashKey[Session]()
 _ROBUSTNESS = pytest.StashKey["Robustness"]()
 _IMAGES = pytest.StashKey["dict[object, ImageSet]"]()
+_ALIKE = pytest.StashKey["_Alike"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,9 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "robustness(images='elephant/*'): which images of robustness_images a test with robustness_image runs on, "
         "a pattern or a list of patterns over the images' ids (their paths inside the set)",
     )
-    session = Session(config, Settings.of(config))
+    settings = Settings.of(config)
+    distribution = Distribution(config, whole_chunks=settings.whole_chunks)
+    session = Session(config, settings, distribution)
     config.stash[_SESSION] = session
     config.stash[_IMAGES] = {}
+    config.pluginmanager.register(distribution, "robustness-distribution")
     config.pluginmanager.register(session, "robustness-session")
 
 
@@ -82,10 +82,20 @@ def robustness_images() -> Any:
 
 @pytest.fixture(scope="session")
 def robustness_device(pytestconfig: pytest.Config) -> str:
-    """The device that models run on, as torch writes it: `cpu`, `cuda:0`, `mps`."""
-    from pytest_robustness.engine import resolve_device
+    """The device that models run on, as torch writes it: `cpu`, `cuda:0`, `mps`.
 
-    return str(resolve_device(pytestconfig.stash[_SESSION].settings.device))
+    Where the option leaves open which of several CUDA devices, the workers of pytest-xdist take turns.
+    """
+    from pytest_robustness.devices import resolve_device
+
+    session = pytestconfig.stash[_SESSION]
+    name = session.settings.device
+    device = resolve_device(name)
+    if device.type == "cuda" and name in ("auto", "cuda") and session.distribution.is_worker:
+        import torch
+
+        return f"cuda:{session.distribution.index % torch.cuda.device_count()}"
+    return str(device)
 
 
 @pytest.fixture(scope="session")
@@ -109,19 +119,85 @@ def robustness(
     robustness_seed: int,
 ) -> "Robustness":
     """Measurements and assertions over the model and the images; see `pytest_robustness.Robustness`."""
-    from pytest_robustness.robustness import Robustness
+    return _made(request.node, robustness_model, robustness_images, robustness_device, robustness_seed)
 
-    session = request.config.stash[_SESSION]
-    images = _image_set(request.config, robustness_images)
-    engine = session.engine(robustness_model, images, robustness_device, robustness_seed)
-    company = session.companies.get(_company_key(request.node))
-    made = Robustness(
-        engine,
-        company=None if company is None else functools.partial(company.around, size=engine.batch_size),
-        album=session.album,
+
+def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) -> "Robustness":
+    """The item's `Robustness`, one for all who ask for it."""
+    from pytest_robustness.robustness import Album, Robustness
+
+    if _ROBUSTNESS not in item.stash:
+        session = item.config.stash[_SESSION]
+        engine = session.engine(model, _image_set(item.config, images), device, seed)
+        alike = item.stash.get(_ALIKE, None)
+        around = None if alike is None else functools.partial(_around, alike.company, engine)
+        # A picture of an attacked image costs another attack.
+        pictured = session.settings.report is not None or session.settings.json is not None
+        room = session.gallery.room(item.nodeid) if pictured else 0
+        album = Album(limit=room, per_claim=room)
+        item.stash[_ROBUSTNESS] = Robustness(engine, company=around, album=album, fast=session.settings.fast)
+    return item.stash[_ROBUSTNESS]
+
+
+def _around(company: Company, engine: "Engine", image_id: str, question: tuple[Any, ...]) -> Sequence[str]:
+    return company.around(image_id, question, size=lambda: engine.chunk_size(question[0]))
+
+
+class _Alike:
+    """What the items of one test have in common that differ in their image only.
+
+    `lasting` are the fixtures behind `robustness`, where their values hold for the whole session whatever the
+    image; empty where they may not.
+    """
+
+    def __init__(self, item: pytest.Item) -> None:
+        self.company = Company()
+        self.lasting = _lasting(item)
+
+
+def _lasting(item: pytest.Item) -> "Mapping[str, pytest.FixtureDef[Any]]":
+    definitions: Mapping[str, Sequence[pytest.FixtureDef[Any]]] = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+    parameters = item.callspec.params  # type: ignore[attr-defined]
+    # Of a parameter given as it is, pytest makes a fixture of its own.
+    image = definitions["robustness_image"][-1].func.__module__
+    if definitions["robustness"][-1].func.__module__ != __name__ or not image.startswith("_pytest."):
+        return {}
+    found: dict[str, pytest.FixtureDef[Any]] = {}
+    open_names = [name for name in definitions["robustness"][-1].argnames if name != "request"]
+    while open_names:
+        name = open_names.pop()
+        if name in found or name == "request":
+            continue
+        for definition in definitions[name]:
+            if definition.scope != "session" or definition.params is not None or name in parameters:
+                return {}
+            open_names += definition.argnames
+        found[name] = definitions[name][-1]
+    return found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # What a rerun of the item finds of the time before.
+    item.stash.setdefault(_ROBUSTNESS, None)  # type: ignore[misc]
+    del item.stash[_ROBUSTNESS]
+    alike = item.stash.get(_ALIKE, None)
+    if alike is None or not alike.lasting or item.config.getoption("setupshow", False):
+        return
+    # pytest takes 0.2 ms to find six fixtures that did not change since the item before.
+    values = {}
+    for name, definition in alike.lasting.items():
+        result = definition.cached_result
+        if result is None or result[2] is not None:
+            return
+        values[name] = result[0]
+    own = (values[f"robustness_{name}"] for name in ("model", "images", "device", "seed"))
+    item.funcargs.update(  # type: ignore[attr-defined]
+        values,
+        request=item._request,  # type: ignore[attr-defined]
+        robustness_image=item.callspec.params["robustness_image"],  # type: ignore[attr-defined]
+        robustness=_made(item, *own),
     )
-    request.node.stash[_ROBUSTNESS] = made
-    return made
 
 
 def _image_set(config: pytest.Config, given: Any) -> "ImageSet":
@@ -216,14 +292,40 @@ def _company_key(item: pytest.Item) -> object:
     return item.nodeid.partition("[")[0], tuple(sorted(others))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # Only now it is known which items run: an image that was deselected is never paid for.
-    companies = session.config.stash[_SESSION].companies
+    # Only now it is known which items run: an image that was deselected is never paid for. First of all, so that
+    # the chunks are known before pytest-xdist tells its controller what was collected.
+    tests: dict[object, _Alike] = {}
+    seats: list[tuple[Company, str] | None] = []
     for item in session.items:
         callspec = getattr(item, "callspec", None)
-        if callspec is not None and "robustness_image" in callspec.params and "robustness" in _fixtures(item):
-            company = companies.setdefault(_company_key(item), Company())
-            company.add(getattr(callspec.params["robustness_image"], "id", ""))
+        if callspec is None or "robustness_image" not in callspec.params or "robustness" not in _fixtures(item):
+            seats.append(None)
+            continue
+        key = _company_key(item)
+        if key not in tests:
+            tests[key] = _Alike(item)
+        item.stash[_ALIKE] = tests[key]
+        image_id = getattr(callspec.params["robustness_image"], "id", "")
+        tests[key].company.add(image_id)
+        seats.append((tests[key].company, image_id))
+    ours = session.config.stash[_SESSION]
+    ours.distribution.announce(seats, lambda: _together(ours.settings))
+
+
+def _together(settings: Settings) -> int:
+    """The most images of a chunk under pytest-xdist, where no worker can ask the others for their batch size."""
+    if settings.batch_size != "auto":
+        return settings.batch_size
+    from pytest_robustness.devices import resolve_device
+    from pytest_robustness.errors import InputError
+
+    try:
+        return 32 if resolve_device(settings.device).type == "cpu" else 256
+    except InputError:
+        # Told where the device is needed.
+        return 32
 
 
 def _fixtures(item: pytest.Item) -> Sequence[str]:
@@ -234,111 +336,37 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    asked = "robustness" in _fixtures(item) or _ROBUSTNESS in item.stash
-    told = _told(item, call) if asked and item.config.getoption("tbstyle") not in ("long", "native") else None
-    if told is not None:
+    made = item.stash.get(_ROBUSTNESS, None)
+    if made is None and "robustness" not in _fixtures(item):
+        return (yield)
+    told = None
+    if call.excinfo is not None and item.config.getoption("tbstyle") not in ("long", "native"):
+        told = sentences(item, call.excinfo, made)
+    if told is None:
+        report = yield
+    else:
         # Asked instead of pytest's own: a traceback that nobody will see costs milliseconds.
         item.repr_failure = lambda excinfo, style=None: told  # type: ignore[method-assign]
-    report = yield
-    if told is not None and report.failed:
-        # Of a fixture's errors pytest makes the traceback all the same.
-        report.longrepr = told
-    if asked and (report.when == "call" or report.failed):
-        verdicts = _verdicts(item, call, report)
-        if verdicts:
-            _hand_over(item, report, verdicts)
+        try:
+            report = yield
+        finally:
+            del item.repr_failure
+        if report.failed:
+            # Of a fixture's errors pytest makes the traceback all the same.
+            report.longrepr = told
+    carried = ""
+    if report.when == "call" or report.failed:
+        found = verdicts(item, call, made, failed=report.failed)
+        if found:
+            runs = [] if made is None else [made.engine.provenance]
+            carried = item.config.stash[_SESSION].conclude(item.nodeid, found, runs)
+    report.robustness = carried  # type: ignore[attr-defined]
     return report
 
 
-def _verdicts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> "list[Verdict]":
-    """The item's gates; a rule of its own over measurements, or an error, is one more."""
-    made = item.stash.get(_ROBUSTNESS, None)
-    verdicts = list(made.verdicts) if made is not None else []
-    raised = None if call.excinfo is None else call.excinfo.value
-    if isinstance(raised, pytest.skip.Exception):
-        return []
-    gate_failed = any(verdict.status != "pass" for verdict in verdicts)
-    if raised is not None and not isinstance(raised, AssertionError):
-        verdicts.append(_error(item, raised))
-    elif not gate_failed and (raised is not None or (made is not None and made.measurements)):
-        verdicts.append(_own_rule(item, raised, made.measurements if made is not None else []))
-    run = made.engine.provenance.key if made is not None and verdicts else ""
-    # What a test expects to fail, by xfail or by catching it, is told apart from a failure.
-    return [
-        dataclasses.replace(v, test=item.nodeid, run=run, expected=v.status != "pass" and not report.failed)
-        for v in verdicts
-    ]
-
-
-def _error(item: pytest.Item, raised: BaseException) -> "Verdict":
-    from pytest_robustness.errors import InputError
-    from pytest_robustness.records import Verdict
-
-    kind = "" if isinstance(raised, InputError) else f"{type(raised).__name__}: "
-    return Verdict(gate="error", claim=item.name, status="error", reason=f"{kind}{raised}")
-
-
-def _own_rule(
-    item: pytest.Item, raised: BaseException | None, measurements: "Sequence[Accuracy | BreakingPoint]"
-) -> "Verdict":
-    from pytest_robustness.records import Verdict
-
-    lines = [] if raised is None else [str(raised).partition("\n")[0]]
-    # Of several measurements none is the one that the rule is about.
-    only = float(measurements[0]) if len(measurements) == 1 else math.inf
-    return Verdict(
-        gate="own-rule",
-        claim=f"the rule of {item.name}",
-        status="pass" if raised is None else "fail",
-        reason="\n".join(lines + [repr(measurement) for measurement in measurements]),
-        measured=only if math.isfinite(only) else None,
-    )
-
-
-def _hand_over(item: pytest.Item, report: pytest.TestReport, verdicts: "list[Verdict]") -> None:
-    """Keep the verdicts, or let the report carry them to the controller of a distributed run as one string."""
-    session = item.config.stash[_SESSION]
-    made = item.stash.get(_ROBUSTNESS, None)
-    runs = [] if made is None else [made.engine.provenance]
-    if not is_worker(item.config):
-        session.keep(report.nodeid, verdicts, runs)
-        return
-    from pytest_robustness.records import Results
-
-    # Exact builtins only: anything else in a report kills the worker's serialiser. A provenance is sent once.
-    unsent = tuple(run for run in runs if run.key not in session.runs)
-    session.keep(report.nodeid, [], runs)
-    report.robustness = Results(tuple(verdicts), unsent).to_json()  # type: ignore[attr-defined]
-
-
-def _told(item: pytest.Item, call: pytest.CallInfo[None]) -> "ReprExceptionInfo | None":
-    """A failed gate or refused input as its sentences: a traceback through our code would hide them."""
-    if call.excinfo is None:
-        return None
-    from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
-
-    from pytest_robustness.errors import InputError
-    from pytest_robustness.gates import GateFailed
-
-    raised = call.excinfo.value
-    if not isinstance(raised, (GateFailed, InputError)):
-        return None
-    lines = str(raised).splitlines()
-    frames = [frame for frame in call.excinfo.traceback if _is_users(Path(frame.path), item)]
-    lineno = frames[-1].lineno + 1 if frames else 1
-    if frames:
-        lines.append(f"at {Path(frames[-1].path).name}:{lineno}")
-    if isinstance(raised, GateFailed):
-        seed = item.stash[_ROBUSTNESS].engine.seed
-        lines.append(f"reproduce: pytest {shlex.quote(item.nodeid)} --robustness-seed={seed}")
-    entry = ReprEntryNative([f"{line}\n" for line in lines])
-    crash = ReprFileLocation(str(item.path), lineno, lines[0])
-    return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
-
-
-def _is_users(path: Path, item: pytest.Item) -> bool:
-    """Whether a frame is in the test itself or in a conftest that serves it, and not inside a library."""
-    return path == item.path or (path.name == "conftest.py" and path.parent in item.path.parents)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[None, str, str] | None:
+    # Reports of no category are printed no more than those of pytest's category "", and are in --durations as well.
+    return (None, "", "") if hasattr(report, "robustness") and quiet(report) else None
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:

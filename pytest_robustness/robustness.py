@@ -5,8 +5,8 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
@@ -46,7 +46,8 @@ class Robustness:
 
     Every judged gate is appended to `verdicts` and every measurement to `measurements`, in the order they
     were made. `company` names, for an image and a question, the images that the same question will be put
-    to next and that are evaluated in the same batches; it changes the speed and never a result. With `fast`,
+    to next and that are evaluated in the same batches; it changes the speed and never a result. A question begins
+    with its stress. With `fast`,
     `assert_accuracy` asks about no more images than it takes to decide its verdict on all of them.
 
         robustness = Robustness(Engine(model, image_folder("images")))
@@ -57,7 +58,7 @@ class Robustness:
         self,
         engine: Engine,
         *,
-        company: Callable[[str, Hashable], Sequence[str]] | None = None,
+        company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
         album: Album | None = None,
         fast: bool = False,
     ) -> None:
@@ -198,7 +199,9 @@ class Robustness:
         self._along(ids, (stress, steps), lambda company: climb(self.engine, company, stress, steps))
         return climb(self.engine, ids, stress, steps)
 
-    def _along(self, ids: Sequence[str], question: Hashable, evaluate: Callable[[Sequence[str]], object]) -> None:
+    def _along(
+        self, ids: Sequence[str], question: tuple[Any, ...], evaluate: Callable[[Sequence[str]], object]
+    ) -> None:
         """Evaluate a single image in the company it will be asked for with, so that batches are full."""
         if self._company is None or len(ids) != 1:
             return

@@ -8,19 +8,32 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
+from pytest_robustness.distribution import Distribution
+from pytest_robustness.progress import Progress
+from pytest_robustness.reporting import Gallery
+
 if TYPE_CHECKING:
+    from pytest_robustness.cache import OutcomeStore
     from pytest_robustness.engine import Engine
     from pytest_robustness.loading import ImageSet
     from pytest_robustness.records import Provenance, Results, Verdict
-    from pytest_robustness.robustness import Album
+    from pytest_robustness.running import Precision
 
-__all__ = ["CHECKPOINT_SECONDS", "OPTIONS", "Company", "Option", "Session", "Settings", "add_options", "is_worker"]
+__all__ = [
+    "CHECKPOINT_SECONDS",
+    "OPTIONS",
+    "Flag",
+    "Option",
+    "Session",
+    "Settings",
+    "add_options",
+]
 
 
 CHECKPOINT_SECONDS = 10.0
@@ -37,9 +50,24 @@ class Option:
     help: str
 
 
-OPTIONS = (
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """A setting that is on or off: `--robustness-<name>` on the command line, true or false in the ini file."""
+
+    name: str
+    help: str
+
+
+OPTIONS: tuple[Option | Flag, ...] = (
     Option("device", "auto", "DEVICE", "device to run on: auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1, mps"),
-    Option("batch-size", "", "N", "images per batch (default: 32 on a CPU, 128 elsewhere)"),
+    Option("batch-size", "auto", "N", "images per batch, or auto: what suits the device and the size of the images"),
+    Option("precision", "float32", "TYPE", "numbers that attacks search with: float32, tf32, bfloat16, float16"),
+    Flag("compile", "compile the model with torch.compile, on CUDA only"),
+    Flag("fast", "let an accuracy gate stop as soon as its verdict is certain"),
+    Option("workers", "auto", "N", "threads that decode images, or auto: one on a CPU, up to eight elsewhere"),
+    Flag("no-cache", "keep no outcomes for the next run, and use none of the runs before"),
+    Flag("cache-clear", "forget the outcomes of all runs before, at the start"),
+    Option("xdist", "chunks", "HOW", "what pytest-xdist's --dist=load hands out: chunks of images, or load: any tests"),
     Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),
     Option("report", "", "FILE", "write the report, one self-contained HTML page, to this file"),
     Option("json", "", "FILE", "write the results as JSON to this file"),
@@ -50,9 +78,18 @@ def add_options(parser: pytest.Parser) -> None:
     """Every option once for the command line and once for the ini file."""
     group = parser.getgroup("robustness", "robustness of image classifiers")
     for option in OPTIONS:
-        default = f" (default: {option.default})" if option.default else ""
-        group.addoption(f"--robustness-{option.name}", default=None, metavar=option.metavar, help=option.help + default)
-        parser.addini(f"robustness_{option.name.replace('-', '_')}", option.help + default, default=option.default)
+        flag, ini = f"--robustness-{option.name}", _ini(option.name)
+        if isinstance(option, Flag):
+            group.addoption(flag, action="store_true", default=None, help=option.help)
+            parser.addini(ini, option.help, type="bool", default=False)
+        else:
+            default = f" (default: {option.default})" if option.default else ""
+            group.addoption(flag, default=None, metavar=option.metavar, help=option.help + default)
+            parser.addini(ini, option.help + default, default=option.default)
+
+
+def _ini(name: str) -> str:
+    return f"robustness_{name.replace('-', '_')}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +97,14 @@ class Settings:
     """The options as they are meant: command line before ini before default."""
 
     device: str
-    batch_size: int | None
+    batch_size: int | Literal["auto"]
+    precision: "Precision"
+    compiled: bool
+    fast: bool
+    workers: int | None
+    cached: bool
+    clear_cache: bool
+    whole_chunks: bool
     seed: int
     report: Path | None
     json: Path | None
@@ -69,16 +113,32 @@ class Settings:
     def of(cls, config: pytest.Config) -> "Settings":
         def text(name: str) -> str:
             given = config.getoption(f"--robustness-{name}")
-            return str(config.getini(f"robustness_{name.replace('-', '_')}") if given is None else given).strip()
+            return str(config.getini(_ini(name)) if given is None else given).strip()
 
-        def number(name: str, least: int) -> int:
+        def number(name: str, least: int, *, auto: bool = False) -> int | None:
             value = text(name)
+            if auto and value == "auto":
+                return None
             try:
                 if int(value) >= least:
                     return int(value)
             except ValueError:
                 pass
-            raise pytest.UsageError(f"--robustness-{name}: expected a whole number >= {least}, got {value!r}")
+            expected = "auto or a whole number" if auto else "a whole number"
+            raise pytest.UsageError(f"--robustness-{name}: expected {expected} >= {least}, got {value!r}")
+
+        def choice(name: str, *choices: str) -> str:
+            value = text(name)
+            if value not in choices:
+                expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                raise pytest.UsageError(f"--robustness-{name}: expected {expected}, got {value!r}")
+            return value
+
+        def flag(name: str) -> bool:
+            try:
+                return bool(config.getoption(f"--robustness-{name}") or config.getini(_ini(name)))
+            except ValueError as error:
+                raise pytest.UsageError(f"{_ini(name)}: expected true or false in the ini file; {error}") from None
 
         def file(name: str) -> Path | None:
             if not text(name):
@@ -89,50 +149,32 @@ class Settings:
 
         return cls(
             device=text("device"),
-            batch_size=number("batch-size", 1) if text("batch-size") else None,
-            seed=number("seed", 0),
+            batch_size=number("batch-size", 1, auto=True) or "auto",
+            precision=cast("Precision", choice("precision", "float32", "tf32", "bfloat16", "float16")),
+            compiled=flag("compile"),
+            fast=flag("fast"),
+            workers=number("workers", 1, auto=True),
+            cached=not flag("no-cache"),
+            clear_cache=flag("cache-clear"),
+            whole_chunks=choice("xdist", "chunks", "load") == "chunks",
+            seed=number("seed", 0) or 0,
             report=file("report"),
             json=file("json"),
         )
 
 
-class Company:
-    """The images that the selected items of one test will ask for, in the order of the items."""
-
-    def __init__(self) -> None:
-        self._ids: list[str] = []
-        self._places: dict[str, int] = {}
-        self._asked: set[tuple[int, Hashable]] = set()
-
-    def add(self, image_id: str) -> None:
-        """The next item's image; an image that is there keeps its place."""
-        if image_id not in self._places:
-            self._places[image_id] = len(self._ids)
-            self._ids.append(image_id)
-
-    def around(self, image_id: str, question: Hashable, *, size: int) -> Sequence[str]:
-        """The batch of `size` images that this one falls into, the first time that this question is put to it.
-
-        Nothing when it was put before (the answers are there), or for an image that was not selected.
-        """
-        place = self._places.get(image_id)
-        if place is None or (place // size, question) in self._asked:
-            return ()
-        self._asked.add((place // size, question))
-        start = place // size * size
-        return self._ids[start : start + size]
-
-
 class Session:
-    """What one session knows, registered as a plugin: engines, which images go together, and the verdicts so far."""
+    """What one session knows, registered as a plugin: its engines, their store, and the verdicts so far."""
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, distribution: Distribution) -> None:
         self.settings = settings
-        self.companies: dict[object, Company] = {}
-        self.runs: dict[str, Provenance] = {}
+        self.distribution = distribution
+        self.gallery = Gallery()
+        self._runs: dict[str, Provenance] = {}
         self._config = config
         self._verdicts: dict[str, Sequence[Verdict]] = {}
         self._engines: dict[tuple[int, int, str, int], Engine] = {}
+        self._open = contextlib.ExitStack()
         self._internal_error = False
         self._lost_worker = False
         self._notes: list[str] = []
@@ -148,21 +190,77 @@ class Session:
             # Each holds its model: a fixture that builds a model per test must not fill the memory.
             while len(self._engines) >= 4:
                 del self._engines[next(iter(self._engines))]
-            self._engines[key] = Engine(model, images, device=device, seed=seed, batch_size=self.settings.batch_size)
+            self._engines[key] = Engine(
+                model,
+                images,
+                device=device,
+                seed=seed,
+                batch_size=self.settings.batch_size,
+                precision=self.settings.precision,
+                compiled=self.settings.compiled,
+                workers=self.settings.workers,
+                store=self.store,
+                run=self.distribution.run,
+                progress=self.progress,
+            )
         return self._engines[key]
 
     @functools.cached_property
-    def album(self) -> "Album":
-        """The pictures of failures that the session may still take."""
-        from pytest_robustness.robustness import Album
+    def store(self) -> "OutcomeStore | None":
+        """The outcomes of earlier runs and of the other workers of this one; None where there is nothing to share."""
+        path = self._cache_file() if self.settings.cached else None
+        if path is None and self.distribution.is_worker and self.distribution.directory is not None:
+            path = self.distribution.directory / "outcomes.sqlite"
+        if path is None:
+            return None
+        from pytest_robustness.cache import OutcomeStore
 
-        return Album()
+        store = OutcomeStore(path, shared=self.distribution.is_worker)
+        self._open.callback(store.close)
+        return store
 
-    def keep(self, nodeid: str, verdicts: "Sequence[Verdict]", runs: "Sequence[Provenance]") -> None:
+    def _cache_file(self) -> Path | None:
+        # pytest has no cache with -p no:cacheprovider.
+        cache = getattr(self._config, "cache", None)
+        return None if cache is None else Path(cache.mkdir("robustness")) / "outcomes.sqlite"
+
+    @functools.cached_property
+    def progress(self) -> Progress | None:
+        """The line that tells how far an evaluation is, where somebody sits at a terminal to see it."""
+        terminal = self._config.pluginmanager.getplugin("terminalreporter")
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        seen = terminal is not None and terminal.isatty and terminal.verbosity >= 0
+        # Without capturing, tests write to the terminal themselves, and nobody knows where the cursor is.
+        captured = capture is not None and self._config.getoption("capture") != "no"
+        if not seen or not captured or os.environ.get("TERM") == "dumb" or os.environ.get("CI"):
+            return None
+        writer = self._config.get_terminal_writer()
+
+        def write(text: str) -> None:
+            with capture.global_and_fixture_disabled():
+                print(text, end="", flush=True)
+
+        return Progress(write, column=lambda: writer.width_of_current_line, width=lambda: writer.fullwidth)
+
+    def conclude(self, nodeid: str, verdicts: "Sequence[Verdict]", runs: "Sequence[Provenance]") -> str:
+        """Keep an item's verdicts; in a worker of pytest-xdist, what its report has to carry to the controller instead."""
+        if not self.distribution.is_worker:
+            self._keep(nodeid, verdicts, runs)
+            return ""
+        from pytest_robustness.records import Results
+
+        self.gallery.take(nodeid, verdicts)
+        # Exact builtins only: anything else in a report kills the worker's serialiser. A provenance is sent once.
+        unsent = tuple(run for run in runs if run.key not in self._runs)
+        self._runs.update((run.key, run) for run in runs)
+        return Results(tuple(verdicts), unsent).to_json()
+
+    def _keep(self, nodeid: str, verdicts: "Sequence[Verdict]", runs: "Sequence[Provenance]") -> None:
         """Keep an item's verdicts; those of a rerun replace the ones before."""
         self._verdicts[nodeid] = verdicts
-        self.runs.update((run.key, run) for run in runs)
-        if self.settings.json is not None and time.monotonic() >= self._checkpoint_at and not is_worker(self._config):
+        self.gallery.take(nodeid, verdicts)
+        self._runs.update((run.key, run) for run in runs)
+        if self.settings.json is not None and time.monotonic() >= self._checkpoint_at:
             self._checkpoint(self.settings.json)
 
     def _checkpoint(self, path: Path) -> None:
@@ -177,18 +275,38 @@ class Session:
     def _collected(self, *, complete: bool) -> "Results":
         from pytest_robustness.records import Results
 
-        verdicts = (verdict for _, found in sorted(self._verdicts.items()) for verdict in found)
-        runs = (run for _, run in sorted(self.runs.items()))
+        verdicts = (v for nodeid, found in sorted(self._verdicts.items()) for v in self.gallery.hang(nodeid, found))
+        runs = (run for _, run in sorted(self._runs.items()))
         return Results(tuple(verdicts), tuple(runs), complete=complete)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self.progress is not None:
+            # An evaluation that ended by an error leaves its line behind.
+            self.progress.erase()
         # Only the controller of a distributed run finds a load here: elsewhere verdicts are kept at once.
-        carried = getattr(report, "robustness", None)
-        if carried is not None and not is_worker(self._config):
+        carried = getattr(report, "robustness", "")
+        if carried and not self.distribution.is_worker:
             from pytest_robustness.records import Results
 
             results = Results.from_json(carried)
-            self.keep(report.nodeid, results.verdicts, results.runs)
+            self._keep(report.nodeid, results.verdicts, results.runs)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        # Before pytest-xdist starts its workers.
+        path = self._cache_file() if self.settings.clear_cache and not self.distribution.is_worker else None
+        if path is not None and path.exists():
+            with _opened(path) as store:
+                store.clear()
+
+    def pytest_unconfigure(self) -> None:
+        self._open.close()
+        if self.distribution.run and not self.distribution.is_worker and self._verdicts and self.settings.cached:
+            path = self._cache_file()
+            if path is not None and path.exists():
+                with _opened(path) as store:
+                    store.forget(f"run-{self.distribution.run}/")
 
     def pytest_internalerror(self) -> None:
         self._internal_error = True
@@ -199,7 +317,7 @@ class Session:
         self._lost_worker = self._lost_worker or error is not None
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if is_worker(self._config):
+        if self.distribution.is_worker:
             return
         finished = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         stopped = session.shouldstop or session.shouldfail or self._internal_error or self._lost_worker
@@ -240,9 +358,12 @@ class Session:
             terminalreporter.write_line(line)
 
 
-def is_worker(config: pytest.Config) -> bool:
-    """Whether this process is a worker of pytest-xdist: its controller alone writes files."""
-    return hasattr(config, "workerinput")
+@contextlib.contextmanager
+def _opened(path: Path) -> "Iterator[OutcomeStore]":
+    from pytest_robustness.cache import OutcomeStore
+
+    with contextlib.closing(OutcomeStore(path, shared=True)) as store:
+        yield store
 
 
 def _write_whole(path: Path, text: str) -> None:

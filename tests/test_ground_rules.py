@@ -18,6 +18,7 @@ PACKAGE = Path(pytest_robustness.__file__).parent
 FLOORS = {
     "errors": 0,
     "recent": 0,
+    "sources": 0,
     "fingerprint": 1,
     "folding": 1,
     "records": 1,
@@ -48,8 +49,12 @@ FLOORS = {
     "report.summary": 8,
     "report.text": 9,
     "report.html": 9,
-    "session": 10,
-    "plugin": 11,
+    "distribution": 8,
+    "progress": 8,
+    "reporting": 10,
+    "scheduling": 7,
+    "session": 11,
+    "plugin": 12,
 }
 
 # What stands for each library that is not meant to spread.
@@ -58,8 +63,9 @@ DOORS = {
     "scipy": {"stats"},
     "jinja2": {"report.html"},
     "numpy": {"images"},
-    "pytest": {"session", "plugin"},
-    "_pytest": {"plugin"},
+    "pytest": {"distribution", "plugin", "reporting", "scheduling", "session"},
+    "_pytest": {"reporting"},
+    "xdist": {"distribution", "scheduling"},
 }
 
 # The records half has to work where torch is not installed.

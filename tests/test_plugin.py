@@ -212,8 +212,8 @@ def test_n_items_on_the_same_stress_cost_one_pass_over_the_images_in_batches(pro
             robustness.assert_vote_recovers(robustness_image, GaussianNoise(), 0.01, SmoothingVote())
 
         def test_calls(robustness_model):
-            # Six images in batches of four: two batches for each of three voters and the model alone.
-            assert robustness_model.calls == 8
+            # Tried out on four images; then six in batches of four: two for each of three voters and the model alone.
+            assert robustness_model.calls == 1 + 8
         """
     )
     count_calls(project)
@@ -229,7 +229,8 @@ def test_an_accuracy_asked_for_image_by_image_is_batched_too(project: pytest.Pyt
             robustness.assert_accuracy(Blend("white.png"), 0.1, at_least=1, images=robustness_image)
 
         def test_calls(robustness_model):
-            assert robustness_model.calls == 1
+            # Tried out on the first images, then asked about all.
+            assert robustness_model.calls == 2
         """
     )
     count_calls(project)
@@ -368,10 +369,16 @@ def test_images_of_another_type_are_refused(project: pytest.Pytester) -> None:
     [
         ("--robustness-seed=-1", "--robustness-seed: expected a whole number >= 0, got '-1'"),
         ("--robustness-seed=x", "--robustness-seed: expected a whole number >= 0, got 'x'"),
-        ("--robustness-batch-size=0", "--robustness-batch-size: expected a whole number >= 1, got '0'"),
+        ("--robustness-batch-size=0", "--robustness-batch-size: expected auto or a whole number >= 1, got '0'"),
+        ("--robustness-workers=0", "--robustness-workers: expected auto or a whole number >= 1, got '0'"),
+        (
+            "--robustness-precision=half",
+            "--robustness-precision: expected float32, tf32, bfloat16 or float16, got 'half'",
+        ),
+        ("--robustness-xdist=each", "--robustness-xdist: expected chunks or load, got 'each'"),
     ],
 )
-def test_an_option_that_is_no_number_is_a_usage_error(project: pytest.Pytester, option: str, message: str) -> None:
+def test_an_option_that_can_not_be_meant_is_a_usage_error(project: pytest.Pytester, option: str, message: str) -> None:
     project.makepyfile(HOLDS)
     result = run(project, option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -392,14 +399,24 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(project: pytest
 def test_every_option_can_stand_in_the_ini_file_and_the_command_line_wins(project: pytest.Pytester) -> None:
     project.makeini(
         "[pytest]\nrobustness_seed = 3\nrobustness_batch_size = 5\nrobustness_device = cpu\n"
+        "robustness_precision = bfloat16\nrobustness_workers = 2\nrobustness_fast = true\nrobustness_compile = no\n"
         "robustness_json = out.json\nrobustness_report = report.html\n"
     )
     project.makepyfile(
-        "def test_it(robustness, robustness_seed, robustness_device):\n    robustness.assert_accuracy(at_least=1)\n"
+        """
+        from pytest_robustness import FGSM
+
+        def test_it(robustness, robustness_seed, robustness_device):
+            assert robustness.engine.batch_size == 5
+            robustness.assert_accuracy(FGSM(), 1 / 255, at_least=0.5)
+        """
     )
     run(project).assert_outcomes(passed=1)
     (provenance,) = results(project)["runs"].values()
-    assert (provenance["seed"], provenance["batch_size"], provenance["device"]) == (3, 5, "cpu")
+    assert (provenance["seed"], provenance["device"]) == (3, "cpu")
+    assert provenance["precision"].startswith("bfloat16")
+    (verdict,) = results(project)["verdicts"]
+    assert "decided after" in verdict["reason"]
     assert (project.path / "report.html").exists()
     run(project, "--robustness-seed=4").assert_outcomes(passed=1)
     (provenance,) = results(project)["runs"].values()

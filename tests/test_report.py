@@ -21,7 +21,9 @@ from pytest_robustness.report.summary import headline, rows
 from pytest_robustness.report.text import gate_table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-RUN = Provenance("Net", "ab" * 32, "images", "cd" * 32, 6, ("cat", "dog"), "cpu", 0, "float32", "as given", (("torch", "2"),))
+RUN = Provenance(
+    "Net", "ab" * 32, "images", "cd" * 32, 6, ("cat", "dog"), "cpu", 0, "float32", "as given", (("torch", "2"),)
+)
 
 
 def verdict(test: str, status: Status = "pass", **fields: object) -> Verdict:

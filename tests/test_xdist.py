@@ -1,6 +1,7 @@
 """The plugin under pytest-xdist: the same results, and never a green exit over a red gate."""
 
 import json
+import os
 
 import pytest
 
@@ -25,7 +26,7 @@ def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 
 @pytest.fixture
 def paths(monkeypatch: pytest.MonkeyPatch, project: pytest.Pytester) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path))
+    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
 
 
 @pytest.mark.parametrize("dist", ["load", "worksteal", "loadscope"])

@@ -1,0 +1,190 @@
+"""The same selection gives the same results to the byte: in any order, alone, again, and on any worker."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import draw_grey
+
+# Of the dark images seven fall, two more than a test has pictures of. No grey under a white overlay is another one.
+LEVELS = (0, 20, 40, 60, 83, 85, 87, 89, 91, 93, 96)
+TESTS = """
+import pytest
+
+@pytest.fixture
+def blend():
+    from pytest_robustness import Blend
+    return Blend("white.png")
+
+def test_holds(robustness, robustness_image, blend):
+    robustness.assert_holds_until(robustness_image, blend, 0.3, levels=3)
+
+def test_vote(robustness, robustness_image):
+    from pytest_robustness import GaussianNoise, SmoothingVote
+    robustness.assert_vote_recovers(robustness_image, GaussianNoise(), 0.3, SmoothingVote())
+
+def test_fgsm(robustness):
+    from pytest_robustness import FGSM
+    robustness.assert_accuracy(FGSM(), 2 / 255, at_least=0.9)
+
+@pytest.mark.parametrize("other", range(4))
+def test_other(other):
+    pass
+"""
+# The controller of a distributed run collects nothing: without torch in its conftest it starts sooner.
+CONFTEST = """
+import os
+import pytest
+
+@pytest.fixture(scope="session")
+def robustness_model():
+    import hashlib
+    import torch
+    from brightness import Brightness
+
+    class Watched(Brightness):
+        '''Notes which images it was asked about, but for those by which every process gets to know it.'''
+
+        def forward(self, images):
+            noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+            if self.asked and not torch.equal(images, noise):
+                with open("asked.txt", "a") as file:
+                    for image in {image.contiguous().numpy().tobytes() for image in images.detach()}:
+                        file.write(f"{os.getpid()} {hashlib.md5(image).hexdigest()}\\n")
+            self.asked += 1
+            return super().forward(images)
+
+        asked = 0
+
+    return Watched()
+
+@pytest.fixture(scope="session")
+def robustness_images(pytestconfig):
+    from pytest_robustness import image_folder
+    return image_folder(pytestconfig.rootpath / "images", classes=["dark", "bright"])
+"""
+
+
+@pytest.fixture
+def big(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """The project with more images, more failures than are pictured, and a model that notes what it is asked."""
+    for path in (project.path / "images").rglob("*.png"):
+        path.unlink()
+    for number, level in enumerate(LEVELS):
+        draw_grey(project.path / "images" / "dark" / f"dark_{number:02}.png", level)
+        draw_grey(project.path / "images" / "bright" / f"bright_{number:02}.png", 254 - level)
+    project.makepyfile(test_it=TESTS)
+    project.makeconftest(CONFTEST)
+    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
+    return project
+
+
+def alone(project: pytest.Pytester, *arguments: str, name: str = "out.json") -> Path:
+    """The results of a run in this process."""
+    plugins = () if "--lf" in arguments or "--ff" in arguments else ("-p", "no:cacheprovider")
+    if not any("randomly" in argument for argument in arguments):
+        plugins += ("-p", "no:randomly")
+    project.runpytest_inprocess(*plugins, f"--robustness-json={name}", *arguments)
+    return project.path / name
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def entries(path: Path) -> dict[str, str]:
+    """Each test's verdicts, as they are written."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    tests = sorted({verdict["test"].partition("::")[2] for verdict in document["verdicts"]})
+    return {
+        test: json.dumps([v for v in document["verdicts"] if v["test"].endswith(f"::{test}")], sort_keys=False)
+        for test in tests
+    }
+
+
+def asked(project: pytest.Pytester) -> Counter[str]:
+    """How often the model was asked about each image, stressed or not."""
+    path = project.path / "asked.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return Counter(line.partition(" ")[2] for line in lines)
+
+
+def test_in_any_order(big: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_randomly")
+    once = digest(alone(big))
+    assert digest(alone(big)) == once
+    for seed in (1, 2):
+        assert digest(alone(big, f"--randomly-seed={seed}")) == once
+
+
+def test_with_reruns_of_what_fails(big: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    once = digest(alone(big))
+    assert digest(alone(big, "--reruns=2")) == once
+
+
+def test_one_test_alone_has_the_entry_of_the_full_run(big: pytest.Pytester) -> None:
+    everything = entries(alone(big))
+    for test in ("test_holds[dark_08]", "test_holds[bright_00]", "test_vote[dark_03]", "test_fgsm"):
+        assert entries(alone(big, f"test_it.py::{test}")) == {test: everything[test]}
+
+
+@pytest.mark.parametrize("expression", ["test_holds and bright", "vote or fgsm", "dark_0 and not dark_09"])
+def test_a_selection_has_its_share_of_the_full_run(big: pytest.Pytester, expression: str) -> None:
+    everything, share = entries(alone(big)), entries(alone(big, "-k", expression))
+    assert share == {test: everything[test] for test in share}
+    assert 0 < len(share) < len(everything)
+
+
+def test_a_run_that_stops_early_has_its_share_and_says_so(big: pytest.Pytester) -> None:
+    everything = entries(alone(big))
+    path = alone(big, "--maxfail=2")
+    share = entries(path)
+    assert share == {test: everything[test] for test in share}
+    assert 0 < len(share) < len(everything)
+    assert json.loads(path.read_text(encoding="utf-8"))["complete"] is False
+
+
+def test_the_last_failures_alone_have_their_share(big: pytest.Pytester) -> None:
+    everything = entries(alone(big, "--ff"))
+    share = entries(alone(big, "--lf"))
+    assert share == {test: text for test, text in everything.items() if '"status": "fail"' in text}
+    assert 0 < len(share) < len(everything)
+
+
+def test_collecting_evaluates_nothing_and_writes_nothing(big: pytest.Pytester) -> None:
+    before = {path for path in big.path.rglob("*") if "__pycache__" not in path.parts}
+    alone(big, "--collect-only")
+    assert asked(big) == Counter()
+    assert {path for path in big.path.rglob("*") if "__pycache__" not in path.parts} == before
+
+
+def on_two_workers(project: pytest.Pytester, *arguments: str) -> Path:
+    pytest.importorskip("xdist")
+    plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:rerunfailures")
+    project.runpytest_subprocess(*plugins, "-n2", "--robustness-json=two.json", *arguments)
+    return project.path / "two.json"
+
+
+@pytest.mark.parametrize("how", ["--dist=load", "--robustness-xdist=load", "--dist=worksteal", "--dist=loadscope"])
+def test_two_workers_agree_with_one_process_and_together_ask_the_model_no_more(big: pytest.Pytester, how: str) -> None:
+    once = digest(alone(big))
+    single = asked(big)
+    assert digest(on_two_workers(big, how)) == once
+    assert asked(big) <= single
+
+
+def test_whole_chunks_alone_keep_workers_from_asking_the_same(big: pytest.Pytester) -> None:
+    """Without anything that they share: each image of each test is met by one worker."""
+    with (big.path / "conftest.py").open("a", encoding="utf-8") as conftest:
+        conftest.write("\nfrom pytest_robustness.session import Session\nSession.store = None\n")
+    selection = ("-k", "holds or vote")
+    once = digest(alone(big, *selection))
+    single = asked(big)
+    assert digest(on_two_workers(big, *selection)) == once
+    assert asked(big) == single
