@@ -6,7 +6,7 @@ MODEL ?= hardened
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help gate test lint types suite fixtures-check clean
+.PHONY: help gate test lint types suite fixtures-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,13 +24,17 @@ lint: $(READY) ## ruff: rules and format
 	$(BIN)/python -m ruff format --check .
 
 types: $(READY) ## mypy --strict
-	$(BIN)/python -m mypy --strict -p pytest_robustness -p fixtures
+	$(BIN)/python -m mypy --strict -p pytest_robustness -p fixtures -p benchmarks
 
 suite: $(READY) ## the tests
 	$(BIN)/python -m pytest
 
 fixtures-check: $(READY) ## redraw the example pictures in memory and compare them byte by byte
 	$(BIN)/python -m fixtures.draw --check
+
+bench: $(READY) ## measure what gates cost, against other libraries and the model alone; BENCH="--quick" tries it out
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable ".[dev,bench]"
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # uv installs torch in seconds where pip takes minutes; it is a tool of this virtual environment alone.
 $(READY): pyproject.toml
