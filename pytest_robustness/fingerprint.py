@@ -1,11 +1,16 @@
 """What a model, a stress or a defense is, as a digest: two with the same digest answer alike, also in another process.
 
 A digest rests on values and on code. What it can't vouch for has none, and is never looked up in a cache. It does
-not see what code finds elsewhere: in the environment, in global variables other than numbers, texts, tensors, arrays
-and models, in modules and files whose names are made up at run time, and in installed files that were edited by hand.
+not see what code finds elsewhere: in the environment, in torch's own switches, in global variables other than numbers,
+texts, tensors, arrays and models (a function put in another's place among them), in modules and files whose names are
+made up at run time, in the files of a folder, and in installed files that were edited by hand. Nor does it see what an
+installed class was given at run time other than methods, what a user's class holds that can't be read, hooks of a
+tensor, what a library's class leaves out of its own pickle, and that a source was edited after it had been imported.
+A text without a dot or a slash is not taken for a path.
 """
 
 import collections
+import contextlib
 import copyreg
 import functools
 import hashlib
@@ -35,6 +40,10 @@ _PLAIN = frozenset(
     {type(None), type(...), bool, int, float, complex, str, bytes}
     | {torch.dtype, torch.device, torch.layout, torch.memory_format}
 )
+# Whose values are no attributes, also in a class that is derived from one.
+_BUILT_IN = (dict, list, tuple, str, bytes, int, float, complex)
+# A module's hooks of all kinds, by their numbers.
+_HOOKS = frozenset(name for name, held in vars(nn.Module()).items() if "_hooks" in name and isinstance(held, dict))
 # So many values are read within seconds; what holds more holds half of the process, and is no setting.
 _MOST = 1_000_000
 # Of a class made by a class statement, not in C.
@@ -53,12 +62,11 @@ def weights_digest(model: object) -> str:
     for name, value in sorted(model.state_dict().items()):
         total.update(name.encode())
         try:
-            if isinstance(value, torch.Tensor):
-                value = _bytes(value)
-        except Unknown:
-            pass
-        # A module may keep any object in its state.
-        total.update(value if isinstance(value, bytes) else repr(value).encode())
+            # A module may keep any object in its state; printed, a tensor in it would be rounded and cut short.
+            found = _bytes(value) if isinstance(value, torch.Tensor) else _Reading().node(value, {})
+        except (Unknown, RecursionError):
+            found = repr(value).encode()
+        total.update(found)
     return total.hexdigest()
 
 
@@ -70,10 +78,9 @@ def digest(value: object) -> str:
     """
     reading = _Reading()
     try:
-        values = reading.node(value, {})
+        return hashlib.sha256(reading.node(value, {}) + _code(reading.modules)).hexdigest()
     except RecursionError:
         raise Unknown("a value that is nested too deeply") from None
-    return hashlib.sha256(values + _code(reading.modules)).hexdigest()
 
 
 def code_digest(kinds: Iterable[type | types.FunctionType]) -> str:
@@ -125,7 +132,7 @@ class _Reading:
             yield self._used(value.__module__)
         elif isinstance(value, Path):
             yield str(value).encode()
-            if value.is_file():
+            if os.path.isfile(value):
                 yield _file_digest(value)
         if isinstance(value, (set, frozenset)):
             yield from sorted(self.node(item, above) for item in value)
@@ -140,7 +147,12 @@ class _Reading:
             if base not in self._classes:
                 # Until then, for a class that holds itself.
                 self._classes[base] = f"{base.__module__}.{base.__qualname__}".encode()
-                self._classes[base] = _joined(self._class_parts(base))
+                try:
+                    self._classes[base] = _joined(self._class_parts(base))
+                except Unknown:
+                    # Another value may be of this class.
+                    del self._classes[base]
+                    raise
         return _joined(self._classes[base] for base in kind.__mro__)
 
     def _class_parts(self, base: type) -> Iterator[bytes]:
@@ -161,6 +173,9 @@ class _Reading:
                 if (patched or not installed) and not made:
                     yield name.encode()
                     yield self.node(member, {})
+                elif installed:
+                    # One of a library may stand in another's place.
+                    yield f"{name} {member.__module__}.{member.__qualname__}".encode()
             elif not installed and not name.startswith("__"):
                 try:
                     node = self.node(member, {})
@@ -210,7 +225,8 @@ def _state(value: Any) -> Iterable[object]:
     reduce = copyreg.dispatch_table.get(kind)
     hooks = ("__reduce_ex__", "__reduce__")
     plain = reduce is None and all(getattr(kind, hook) is getattr(object, hook) for hook in hooks)
-    if plain and isinstance(kind.__getstate__, types.FunctionType):
+    own = kind.__getstate__ is not object.__getstate__  # type: ignore[comparison-overlap]
+    if plain and isinstance(kind.__getstate__, types.FunctionType) and not isinstance(value, _BUILT_IN):
         # It may leave out what can be made anew, of something that has changed.
         return (_attributes(value),)
     try:
@@ -220,8 +236,11 @@ def _state(value: Any) -> Iterable[object]:
     if isinstance(reduced, str):
         return reduced, _attributes(value)
     parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
-    if plain:
+    if plain and not own:
         parts[2] = _attributes(value)
+    elif plain or not is_installed(origin(kind.__module__) or ""):
+        # A user's own hook may leave out as much.
+        parts.append(_attributes(value))
     return parts
 
 
@@ -230,8 +249,17 @@ def _attributes(value: object) -> dict[str, Any]:
     held = dict(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
         for name, member in vars(kind).items():
-            if isinstance(member, types.MemberDescriptorType) and hasattr(value, name):
-                held[name] = member.__get__(value)
+            if isinstance(member, types.MemberDescriptorType):
+                # Nothing may have been assigned to it, or all to one of the same name.
+                with contextlib.suppress(AttributeError):
+                    held.setdefault(name, member.__get__(value))
+    if isinstance(value, nn.Module):
+        # Hooks have numbers, which count through the process; only their order matters.
+        hooks = {name: held[name] for name in _HOOKS & held.keys()}
+        numbers = sorted({number for hook in hooks.values() for number in hook if isinstance(number, int)})
+        held |= {
+            name: {numbers.index(n) if isinstance(n, int) else n: hook[n] for n in hook} for name, hook in hooks.items()
+        }
     return dict(sorted(held.items()))
 
 
@@ -256,7 +284,7 @@ def _bytes(tensor: torch.Tensor) -> bytes:
     """Type, shape and values of a tensor; Unknown for one that has none of its own."""
     try:
         if tensor.is_quantized:
-            tensor = tensor.dequantize()
+            return f"{tensor.dtype} {_scale(tensor)!r}".encode() + _bytes(tensor.int_repr())
         if tensor.layout == torch.sparse_coo:
             sparse = tensor.detach().coalesce()
             return f"{tuple(sparse.shape)}".encode() + _bytes(sparse.indices()) + _bytes(sparse.values())
@@ -265,6 +293,14 @@ def _bytes(tensor: torch.Tensor) -> bytes:
     except Exception as error:
         raise Unknown(f"a tensor of layout {tensor.layout} on {tensor.device}") from error
     return f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + found
+
+
+def _scale(tensor: torch.Tensor) -> object:
+    """What the numbers of a quantized tensor stand for."""
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return tensor.q_scale(), tensor.q_zero_point()
+    scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
+    return tensor.q_per_channel_axis(), scales.tolist(), zeros.tolist()
 
 
 def _file_digest(path: str | Path) -> bytes:
@@ -299,6 +335,10 @@ def _sources(names: Iterable[str]) -> set[str]:
         elif file and not is_of_interpreter(file):
             lines.add(f"{name} {_file_digest(file).hex()} {_constants(module)!r}")
             waiting += imported(Path(file), name, module)
+            outer = name.rpartition(".")[0]
+            if outer and origin(outer) is not None:
+                # The package's own file is run before.
+                waiting.append(outer)
             # Those it came by otherwise.
             waiting += (_module_of(used) for used in list(vars(module).values())) if module is not None else ()
     return lines
@@ -311,13 +351,15 @@ def _module_of(used: object) -> str:
     return str(kind.__module__)
 
 
-def _constants(module: types.ModuleType | None) -> list[tuple[str, object]]:
+def _constants(module: types.ModuleType | None) -> list[tuple[str, str]]:
     """The data among a module's variables: it may come from elsewhere than its source."""
     held = {} if module is None else vars(module)
-    return sorted((name, _constant(value)) for name, value in held.items() if not name.startswith("__"))
+    found = ((name, _constant(value)) for name, value in list(held.items()) if not name.startswith("__"))
+    return sorted((name, constant) for name, constant in found if constant)
 
 
 def _constant(value: object) -> str:
+    """Empty for what is no data."""
     if type(value) in _PLAIN:
         return repr(value)
     # numpy is not imported here.

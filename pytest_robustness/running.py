@@ -6,6 +6,7 @@ Images are float32 RGB in [0, 1], (n, c, h, w). Everything is undone when a run 
 import contextlib
 import functools
 import itertools
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -204,7 +205,7 @@ class RunningModel:
         if not self.searches_coarsely:
             return self.logits(ids, images)
         with torch.autocast(self.device.type, dtype=getattr(torch, self.precision)):
-            logits = self.logits(ids, images).float()
+            logits = self.logits(ids, images)
         if self.precision == "float16":
             logits = logits + (_SCALE - 1) * (logits - logits.detach())
         return logits
@@ -290,7 +291,8 @@ def _check_settings(device: torch.device, precision: str, compiled: bool) -> Non
 @contextlib.contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     training = [(module, module.training) for module in model.modules()]
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Tensors of inference mode never get a gradient, and outside of it torch lets no one say again that they need one.
+    learning = [p for p in model.parameters() if p.requires_grad and (is_lazy(p) or not p.is_inference())]
     try:
         # One by one, not model.eval(): a model may override it to keep parts in train mode.
         for module, _ in training:
@@ -318,13 +320,17 @@ def _tf32(allowed: bool) -> Iterator[None]:
         _accessors(cudnn, "allow_tf32"),
     ]
     before = [(write, read()) for read, write in newer]
+    # The newer ones also where both agree: what the older ones leave open follows torch.backends.fp32_precision.
+    switched: list[tuple[Callable[[Any], None], Any]] = [
+        (write, "tf32" if allowed else "ieee") for _, write in newer[:3]
+    ]
     try:
         before = [(write, read()) for read, write in older] + before
-        switched = zip(older, ("high" if allowed else "highest", allowed), strict=True)
+        switched = [(older[0][1], "high" if allowed else "highest"), (older[1][1], allowed), *switched]
     except RuntimeError:
-        switched = zip(newer[:3], ["tf32" if allowed else "ieee"] * 3, strict=True)
+        pass
     try:
-        for (_, write), value in switched:
+        for write, value in switched:
             write(value)
         yield
     finally:
@@ -348,7 +354,7 @@ def _mark(tensor: torch.Tensor) -> _Mark:
 
 def _origin(error: Exception) -> str:
     """Where the model's own code raised: `at file:line`, past the frames of torch and of this file, or `inside torch`."""
-    others = (str(Path(torch.__file__).parent), __file__, "<")
+    others = (f"{Path(torch.__file__).parent}{os.sep}", __file__, "<")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]
     return f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "inside torch"
 
@@ -373,7 +379,7 @@ def _checked_logits(logits: object, n: int, k: int) -> Logits:
             f"of the image set, got {str(logits.dtype).removeprefix('torch.')} of shape {tuple(logits.shape)}; "
             "give the image set the model's own classes, or fix the model's last layer"
         )
-    return logits
+    return logits.float()
 
 
 def _check_values(logits: Logits, ids: Sequence[str]) -> None:

@@ -107,18 +107,19 @@ def _is_under(file: str, *folders: str) -> bool:
 
 @functools.cache
 def installed_version(top: str) -> str | None:
-    """The version of the distribution that brought this package, with the digests of its files; None without one."""
+    """The versions of the distributions that brought this package, with the digests of their files; None without one."""
     try:
-        found = importlib.metadata.distribution(top)
+        found = [importlib.metadata.distribution(top)]
     except importlib.metadata.PackageNotFoundError:
-        names = importlib.metadata.packages_distributions().get(top)
-        if not names:
-            return None
-        found = importlib.metadata.distribution(names[0])
+        # Several share a namespace package.
+        names = importlib.metadata.packages_distributions().get(top, [])
+        found = [importlib.metadata.distribution(name) for name in sorted(set(names))]
     # Installed again from changed files, it may call itself the same. Left out is what another installer writes otherwise.
     record = [
         line
-        for line in (found.read_text("RECORD") or "").splitlines()
+        for each in found
+        for line in (each.read_text("RECORD") or "").splitlines()
         if not line.startswith("..") and ".dist-info/" not in line and ".pyc," not in line
     ]
-    return f"{found.version} {hashlib.sha256(repr(sorted(record)).encode()).hexdigest()}"
+    versions = " ".join(each.version for each in found)
+    return f"{versions} {hashlib.sha256(repr(sorted(record)).encode()).hexdigest()}" if found else None
