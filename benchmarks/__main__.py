@@ -3,7 +3,8 @@
   a  FGSM, PGD and a sweep of blends, batched: this package, foolbox, torchattacks and a loop by hand, against the limit,
      which is what the model as given costs and nothing else: steps x (forward + input gradient) + forward; and whose
      verdicts differ from those of the loop by hand, in float32 and in float64
-  b  pytest items, one per image: PGD against torchattacks image by image; clean images and blends against one bare loop
+  b  pytest items, one per image: PGD against torchattacks image by image; clean images and blends against one bare loop;
+     items that look their answers up against items that do nothing
   c  what the plugin adds to the start of a suite that has nothing to do with it
   d  peak memory over few images and many
   e  photos: decoding, resizing and forward against the forward alone

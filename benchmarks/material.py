@@ -27,6 +27,7 @@ __all__ = [
     "Stress",
     "classifier",
     "copy_images",
+    "draw_grey",
     "draw_pictures",
     "fill_with_photos",
     "material",
@@ -170,6 +171,14 @@ def draw_pictures(folder: Path, count: int, *, width: int, height: int, suffix: 
         grain = random.integers(-8, 9, soft.shape, dtype=np.int16)
         picture = Image.fromarray((soft + grain).clip(0, 255).astype(np.uint8))
         picture.save(folder / ("even", "odd")[number % 2] / f"{number:05}{suffix}")
+
+
+def draw_grey(path: Path, level: int) -> None:
+    """Draw a picture of 8 x 8 pixels, all of them of this grey, from 0 to 255."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (level, level, level)).save(path)
 
 
 def read(path: Path, *, resize: int | None = None, crop: int | None = None) -> "torch.Tensor":

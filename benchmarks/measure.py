@@ -55,6 +55,10 @@ class Figure:
         """This less the other, round by round: what the machine did to a round, it did to both."""
         return Figure(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
 
+    def scaled(self, factor: float) -> "Figure":
+        """In another unit, of which `factor` make one."""
+        return Figure(tuple(value * factor for value in self.values))
+
     def over(self, other: "Figure") -> "Figure | None":
         """This in units of the other, round by round; None where a subtraction left nothing above 0 to divide."""
         if min(self.low, other.low) <= 0:

@@ -51,7 +51,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: images per class, epsilons in units of 1/255, and how many pictures are drawn."""
+    """How much is measured: images per class, epsilons in units of 1/255, how many pictures are drawn, and how many items."""
 
     per_class: int
     epsilons: Sequence[float]
@@ -59,10 +59,11 @@ class Sizes:
     pictures_224: Sequence[int]
     photos: int
     gpu: int
+    items: int
 
 
-FULL = Sizes(50, (0.25, 0.5, 1, 2, 8), (32, 1_000, 10_000), (32, 1_000, 3_000), photos=200, gpu=256)
-QUICK = Sizes(1, (1,), (8, 40), (8, 16), photos=8, gpu=128)
+FULL = Sizes(50, (0.25, 0.5, 1, 2, 8), (32, 1_000, 10_000), (32, 1_000, 3_000), photos=200, gpu=256, items=10_000)
+QUICK = Sizes(1, (1,), (8, 40), (8, 16), photos=8, gpu=128, items=50)
 
 
 @dataclass(frozen=True)

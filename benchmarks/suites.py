@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.material import LEVELS, OVERLAY, ROOT, STEPS, Classifier, Job, Stress, copy_images, material
+from benchmarks.material import LEVELS, OVERLAY, ROOT, STEPS, Classifier, Job, Stress, copy_images, draw_grey, material
 from benchmarks.measure import Ended, Figure, Worker, ended, interleaved
-from benchmarks.parts import Setting, contend, installed
+from benchmarks.parts import FULL, Setting, contend, installed
 from benchmarks.table import Headline, Row, Section, Target
 
 __all__ = ["Suite", "counts", "items", "session_seconds", "start"]
@@ -102,6 +102,56 @@ def test_nothing(number):
 """
 
 
+# All ids have one file, and the model is next to nothing: what is left is what the items themselves cost.
+_COPIES = """
+from pathlib import Path
+
+import pytest
+import torch
+from pytest_robustness import ImageSet, LabelledImage
+
+class Brightness(torch.nn.Module):
+    def forward(self, images):
+        brightness = images.mean((1, 2, 3)) - 0.25
+        return torch.stack([-brightness, brightness], 1)
+
+@pytest.fixture(scope="session")
+def robustness_model():
+    return Brightness()
+
+@pytest.fixture(scope="session")
+def robustness_images():
+    copies = [LabelledImage(f"bright/{{i:05}}.png", Path({image!r}), (1,)) for i in range({n})]
+    return ImageSet(copies, ["dark", "bright"], name="copies")
+"""
+
+_KNOWN = """
+import contextlib
+
+from pytest_robustness import Blend
+
+BLACK = Blend({overlay!r})
+
+def test_all(robustness):
+    with contextlib.suppress(AssertionError):
+        robustness.assert_holds_until(robustness.engine.images, BLACK, {alpha})
+
+def test_one(robustness, robustness_image):
+    robustness.assert_holds_until(robustness_image, BLACK, {alpha})
+"""
+
+_BARE = """
+import pytest
+
+def test_all():
+    pass
+
+@pytest.mark.parametrize("number", range({n}))
+def test_one(number):
+    assert {holds}
+"""
+
+
 @dataclass(frozen=True)
 class Suite:
     """A project for pytest: its folder and the options it is run with. `threads` as everywhere."""
@@ -161,6 +211,7 @@ def items(setting: Setting) -> Iterator[Section]:
     about = f"{chosen.title}, {n} items, {setting.where}"
     yield _pgd_items(project, f"b. one item per image, PGD, 20 steps: {about}")
     yield _cheap_items(project, f"b. one item per image, clean and {len(LEVELS)} blends: {about}", n)
+    yield _known_items(setting)
 
 
 @dataclass(frozen=True)
@@ -171,10 +222,10 @@ class _Project:
     classifier: Classifier
     images: Path
 
-    def ours(self, name: str, tests: str) -> Suite:
-        """A suite of items of this package, nothing kept from runs before."""
-        conftest = _OURS.format(classifier=self.classifier, images=str(self.images))
-        options = ["-p", "robustness", f"--robustness-device={self.setting.device}", *_no_cache()]
+    def ours(self, name: str, tests: str, *, conftest: str = "") -> Suite:
+        """A suite of items of this package, on the project's classifier and images or those of a conftest; nothing kept from runs before."""
+        conftest = conftest or _OURS.format(classifier=self.classifier, images=str(self.images))
+        options = ["-p", "robustness", f"--robustness-device={self.setting.device}", "--robustness-no-cache"]
         return self.plain(name, tests, conftest=conftest, options=options)
 
     def plain(self, name: str, tests: str, *, conftest: str = "", options: Sequence[str] = ()) -> Suite:
@@ -188,14 +239,6 @@ class _Project:
             if part != "whole":
                 run()
         return interleaved(runs, self.setting.repeats)
-
-
-@functools.cache
-def _no_cache() -> Sequence[str]:
-    """The option that keeps answers off the disk, where the installed package has one."""
-    command = [sys.executable, "-m", "pytest", "--help", "-p", "robustness"]
-    told = ended(command, folder=ROOT, environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}).output
-    return ["--robustness-no-cache"] if "--robustness-no-cache" in told else []
 
 
 def _pgd_items(project: _Project, title: str) -> Section:
@@ -221,6 +264,38 @@ def _pgd_items(project: _Project, title: str) -> Section:
             notes.append(f"epsilon {epsilon:g}/255, {name}: {passed} of {passed + failed} items passed.")
     ratio_to = "torchattacks' seconds, image by image, over the row's; start-up taken off both"
     return Section(title, ratio_to, project.setting.judged(rows), notes=notes)
+
+
+def _known_items(setting: Setting) -> Section:
+    """What an item that looks its answer up costs more than one that does nothing, passing and failing."""
+    n = setting.sizes.items
+    folder = setting.scratch / "grey"
+    image, black = folder / "grey.png", folder / "black.png"
+    with Worker(threads=1) as artist:
+        artist.call(draw_grey, image, 127)
+        artist.call(draw_grey, black, 0)
+    project = _Project(setting, material().classifier, folder)
+    conftest = _COPIES.format(image=str(image), n=n)
+    rows: list[Row | Headline] = []
+    for headline, alpha in (("passing", 0.05), ("failing", 0.9)):
+        tests = _KNOWN.format(overlay=str(black), alpha=alpha)
+        suites = {
+            "pytest alone": project.plain(f"bare-{headline}", _BARE.format(n=n, holds=alpha < 0.5)),
+            "pytest-robustness": project.ours(f"known-{headline}", tests, conftest=conftest),
+        }
+        found = project.measured({key: run for name, suite in suites.items() for key, run in _both(name, suite)})
+        bare, ours = (_without_start(found, name).scaled(1e6 / n) for name in suites)
+        allowed = Figure((60.0,) * setting.repeats)
+        rows += [
+            Headline(headline),
+            Row("pytest alone", bare),
+            Row("pytest-robustness", ours),
+            Row("  more", ours.minus(bare), ours.minus(bare).over(allowed), Target("<=", 1)),
+        ]
+    title = f"b. what an item costs that looks its answers up at 10 levels of a blend, {n} items"
+    # The classifier and the device have no part in it.
+    judged = rows if setting.sizes is FULL else setting.judged(rows)
+    return Section(title, "what it costs more, over the 60 us that it may", judged, unit="us/item")
 
 
 _CHEAP: Mapping[Stress, str] = {"clean": "clean images", "blend": f"{len(LEVELS)} levels of a blend"}
