@@ -243,11 +243,15 @@ class Engine:
             # Nothing can be decoded: that is told image by image.
             return
         probe = probe.to(self.device)
+        shape = tuple(probe.shape[1:])
+        fresh = not self._running.prepared
         self._running.prepare(probe)
         if self._memory.needs_keys:
-            setting = (self._running.signature(tuple(probe.shape[1:])), self._running.precision, self._running.how)
+            setting = (self._running.signature(shape), self._running.precision, self._running.how)
             where = (device_name(self.device), self.seed, self.images.classes)
             self._memory.name_by(Keys(self.model, (setting, where), self.images.digest_of, run=self._run))
+        if fresh:
+            self._running.fill_batches(shape, self.batch_size)
 
     def _compute(self, question: Question, missing: Sequence[Ask], total: int) -> None:
         """Answer those of the missing asks that no other process is at."""
@@ -291,6 +295,7 @@ class Engine:
         half = len(asks) // 2
         if isinstance(failure, _TooLarge):
             self._batch_size = max(1, min(self.batch_size, len(asks)) // 2)
+            self._running.least = max(LEAST_BATCH, min(self._running.least, self._batch_size))
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         first, second = (
@@ -314,7 +319,7 @@ class Engine:
             if not out_of_memory(error):
                 raise
             return _TooLarge(
-                f"out of memory on {self.device} with a batch of {max(len(asks), LEAST_BATCH)} images of shape "
+                f"out of memory on {self.device} with a batch of {max(len(asks), self._running.least)} images of shape "
                 f"{tuple(batch.images.shape[1:])}; use smaller images or another device"
             )
         return None

@@ -4,13 +4,12 @@ Images are float32 RGB in [0, 1], (n, c, h, w). Everything is undone when a run 
 """
 
 import contextlib
-import functools
 import itertools
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from pytest_robustness.errors import InputError
 from pytest_robustness.fingerprint import digest
 from pytest_robustness.folding import Swap, Watch, folded, swapped
+from pytest_robustness.restoring import frozen, tf32
 from pytest_robustness.types import Images, Logits
 
 __all__ = ["LEAST_BATCH", "Precision", "RunningModel", "out_of_memory"]
@@ -27,6 +27,8 @@ Precision: TypeAlias = Literal["float32", "tf32", "bfloat16", "float16"]
 """Of every answer float32 (tf32: convolutions and products of a GPU rounded to 10 bits); of an attack's search the two halves."""
 
 LEAST_BATCH = 4
+# From so many images on, the bits of an answer were the same in every batch for all models tried on a CPU.
+_ALIKE = 16
 """Batches below this are filled up: alone, an image would take kernels that round otherwise than those of a
 batch (measured on a CPU: the same bits from 4 images on), and its answer would depend on its company."""
 
@@ -70,6 +72,7 @@ class RunningModel:
         self.device = device
         self.precision = precision
         self.how = "as given"
+        self.least = LEAST_BATCH
         self._classes = classes
         self._compiled = compiled
         self._call: Callable[[Images], Logits] = model
@@ -103,6 +106,7 @@ class RunningModel:
             return
         self.prepared = True
         self._call, self._layout, self._swaps, self.how = self.model, torch.contiguous_format, [], "as given"
+        self.least = LEAST_BATCH
         model = self.model
         if not isinstance(model, nn.Module):
             self.how = "as given: a plain function"
@@ -135,12 +139,32 @@ class RunningModel:
 
         `shape` is that of one image. Of noise, so that it does not depend on which images a set has.
         """
-        noise = torch.rand(LEAST_BATCH, *shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        try:
+            return digest(self._of_noise(shape, LEAST_BATCH))
+        except InputError as error:
+            return str(error)
+
+    def fill_batches(self, shape: tuple[int, ...], most: int) -> None:
+        """Fill smaller batches up with copies, to `least` images, so that an answer has the same bits in every batch of
+        at most `most` images.
+
+        On a CPU, where torch takes other kernels for few images; on a GPU no size would do.
+        """
+        self.least = LEAST_BATCH
+        alike = min(_ALIKE, most)
+        if self.device.type != "cpu" or alike <= LEAST_BATCH:
+            return
+        # The evaluation itself says what is wrong, and halves what does not fit.
+        with contextlib.suppress(InputError, RuntimeError, MemoryError):
+            together = self._of_noise(shape, alike)
+            if not torch.equal(together[:LEAST_BATCH], self._of_noise(shape, LEAST_BATCH)):
+                self.least = alike
+
+    def _of_noise(self, shape: tuple[int, ...], n: int) -> Logits:
+        """The answers to `n` images of noise, at most 16, the same ones in every run."""
+        noise = torch.rand(_ALIKE, *shape, generator=torch.Generator().manual_seed(0))[:n].to(self.device)
         with self.running(), torch.no_grad():
-            try:
-                return digest(self.logits([""] * len(noise), noise))
-            except InputError as error:
-                return str(error)
+            return self.logits([""] * n, noise)
 
     def bytes_per_image(self, probe: Images) -> int:
         """What one image more takes on a CUDA device while a gradient is computed; 0 where it can't be told."""
@@ -167,11 +191,11 @@ class RunningModel:
             self._depth = 1
             undo.callback(setattr, self, "_depth", 0)
             if self.device.type == "cuda":
-                undo.enter_context(_tf32(self.precision == "tf32"))
+                undo.enter_context(tf32(self.precision == "tf32"))
             if isinstance(self.model, nn.Module):
                 # Taken last: a buffer that the forward itself counts up is no change of the user's.
                 undo.callback(self._watch)
-                undo.enter_context(_frozen(self.model))
+                undo.enter_context(frozen(self.model))
                 undo.enter_context(swapped(self._swaps))
             yield
 
@@ -182,8 +206,8 @@ class RunningModel:
         of memory passes through.
         """
         n = len(images)
-        if n < LEAST_BATCH:
-            images = torch.cat([images, images[:1].expand(LEAST_BATCH - n, -1, -1, -1)])
+        if n < self.least:
+            images = torch.cat([images, images[:1].expand(self.least - n, -1, -1, -1)])
         try:
             # A copy, as a model may write to what it is shown.
             logits = self._call(images.clone(memory_format=self._layout))
@@ -286,60 +310,6 @@ def _check_settings(device: torch.device, precision: str, compiled: bool) -> Non
         raise InputError(
             f"torch.compile: expected a CUDA device, got {device}, where compiling costs more than it gains; leave it out"
         )
-
-
-@contextlib.contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    training = [(module, module.training) for module in model.modules()]
-    # Tensors of inference mode never get a gradient, and outside of it torch lets no one say again that they need one.
-    learning = [p for p in model.parameters() if p.requires_grad and (is_lazy(p) or not p.is_inference())]
-    try:
-        # One by one, not model.eval(): a model may override it to keep parts in train mode.
-        for module, _ in training:
-            module.training = False
-        for parameter in learning:
-            # By assignment, as a lazy parameter has no methods yet.
-            parameter.requires_grad = False
-        yield
-    finally:
-        for module, mode in training:
-            module.training = mode
-        for parameter in learning:
-            parameter.requires_grad = True
-
-
-@contextlib.contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    """torch has an older and, since 2.9, a newer set of names; it refuses the older one once the two say different things."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    mkldnn: Any = torch.backends.mkldnn
-    owners = (matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul) if hasattr(cudnn, "conv") else ()
-    newer = [_accessors(owner, "fp32_precision") for owner in owners]
-    older: list[tuple[Callable[[], Any], Callable[[Any], None]]] = [
-        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-        _accessors(cudnn, "allow_tf32"),
-    ]
-    before = [(write, read()) for read, write in newer]
-    # The newer ones also where both agree: what the older ones leave open follows torch.backends.fp32_precision.
-    switched: list[tuple[Callable[[Any], None], Any]] = [
-        (write, "tf32" if allowed else "ieee") for _, write in newer[:3]
-    ]
-    try:
-        before = [(write, read()) for read, write in older] + before
-        switched = [(older[0][1], "high" if allowed else "highest"), (older[1][1], allowed), *switched]
-    except RuntimeError:
-        pass
-    try:
-        for write, value in switched:
-            write(value)
-        yield
-    finally:
-        for write, found in before:
-            write(found)
-
-
-def _accessors(owner: object, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    return functools.partial(getattr, owner, name), functools.partial(setattr, owner, name)
 
 
 def _mark(tensor: torch.Tensor) -> _Mark:

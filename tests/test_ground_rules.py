@@ -21,6 +21,7 @@ FLOORS = {
     "sources": 0,
     "fingerprint": 1,
     "folding": 1,
+    "restoring": 1,
     "records": 1,
     "seeding": 1,
     "stats": 1,

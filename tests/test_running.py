@@ -482,6 +482,43 @@ def test_an_image_alone_gets_the_bits_that_it_gets_in_a_batch_of_others(make: Ca
             assert torch.equal(alone, together[start : start + n])
 
 
+def test_where_bits_depend_on_the_size_of_the_batch_small_ones_are_filled_up_until_they_do_not() -> None:
+    """As torch's kernels do on some processors: another sum below 16 rows."""
+
+    def fickle(asked: torch.Tensor) -> torch.Tensor:
+        return asked.mean((2, 3)) + (1e-7 if len(asked) < 16 else 0)
+
+    running = of(fickle)
+    running.fill_batches((3, 16, 16), 32)
+    assert running.least == 16
+    together = answers(running, images(32))
+    for n in (1, 4, 15, 16, 17):
+        assert torch.equal(answers(running, images(32)[:n]), together[:n])
+
+
+@pytest.mark.parametrize(("most", "least"), [(1, LEAST_BATCH), (4, LEAST_BATCH), (8, 8), (16, 16), (1000, 16)])
+def test_no_batch_is_filled_up_beyond_the_largest(most: int, least: int) -> None:
+    running = of(lambda asked: asked.mean((2, 3)) + 1e-6 * len(asked))
+    running.fill_batches((3, 16, 16), most)
+    assert running.least == least
+
+
+@pytest.mark.parametrize("error", [ValueError("no noise"), torch.OutOfMemoryError("out of memory"), MemoryError()])
+def test_a_model_that_fails_on_noise_is_filled_up_to_the_least(error: Exception) -> None:
+    def failing(asked: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    running = of(failing)
+    running.fill_batches((3, 16, 16), 32)
+    assert running.least == LEAST_BATCH
+
+
+def test_bits_that_do_not_depend_on_the_batch_cost_no_more_than_four_images() -> None:
+    running = prepared(net())
+    running.fill_batches((3, 16, 16), 32)
+    assert running.least == LEAST_BATCH
+
+
 def test_small_batches_are_filled_up_with_their_first_image_and_large_ones_are_not() -> None:
     shown: list[torch.Tensor] = []
 

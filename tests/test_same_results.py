@@ -50,9 +50,10 @@ def robustness_model():
         '''Notes which images it was asked about, but for those by which every process gets to know it.'''
 
         def forward(self, images):
-            noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
-            if self.asked and not torch.equal(images, noise):
-                with open("asked.txt", "a") as file:
+            noise = torch.rand(16, *images.shape[1:], generator=torch.Generator().manual_seed(0))
+            # Into a file without a dot in its name: one with a dot is taken for a part of the model, whose bytes count.
+            if self.asked and not torch.equal(images[:1], noise[:1]):
+                with open("asked", "a") as file:
                     for image in {image.contiguous().numpy().tobytes() for image in images.detach()}:
                         file.write(f"{os.getpid()} {hashlib.md5(image).hexdigest()}\\n")
             self.asked += 1
@@ -108,7 +109,7 @@ def entries(path: Path) -> dict[str, str]:
 
 def asked(project: pytest.Pytester) -> Counter[str]:
     """How often the model was asked about each image, stressed or not."""
-    path = project.path / "asked.txt"
+    path = project.path / "asked"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     path.unlink(missing_ok=True)
     return Counter(line.partition(" ")[2] for line in lines)
