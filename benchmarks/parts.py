@@ -62,7 +62,7 @@ class Sizes:
     items: int
 
 
-FULL = Sizes(50, (0.25, 0.5, 1, 2, 8), (32, 1_000, 10_000), (32, 1_000, 3_000), photos=200, gpu=256, items=10_000)
+FULL = Sizes(50, (0.5, 1, 8), (32, 1_000, 10_000), (32, 1_000, 3_000), photos=200, gpu=256, items=10_000)
 QUICK = Sizes(1, (1,), (8, 40), (8, 16), photos=8, gpu=128, items=50)
 
 
