@@ -76,26 +76,32 @@ def main(arguments: Sequence[str]) -> int:
         shlex.join(["python", "-m", "benchmarks", *arguments]),
     ]
     print(*heading, "", sep="\n", flush=True)
-    tables = []
+    if options.record:
+        begin(_RECORD, heading)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
         sizes, repeats = (QUICK, 2) if options.quick else (FULL, 5)
         setting = Setting(sizes, options.repeats or repeats, options.device, options.threads, Path(scratch))
         for part in options.only:
             for section in _PARTS[part](setting):
-                tables.append(render(section))
-                print(tables[-1], flush=True)
-    if options.record:
-        append(_RECORD, heading, tables)
+                table = render(section)
+                print(table, flush=True)
+                if options.record:
+                    append(_RECORD, table)
     return 0
 
 
-def append(record: Path, heading: Sequence[str], tables: Sequence[str]) -> None:
-    """Add a run, whose heading is its title, versions and command, to the end of a record, which is begun where there is none."""
+def begin(record: Path, heading: Sequence[str]) -> None:
+    """Add a run's title, versions and command to the end of a record, which is begun where there is none."""
     title, versions, command = heading
     before = "" if record.exists() else "# Results\n\nRuns of `python -m benchmarks`, the newest last.\n"
-    text = "\n".join(tables)
     with record.open("a", encoding="utf-8") as file:
-        file.write(f"{before}\n## {title}\n\n`{command}`\n\n{versions}\n\n```text\n{text}```\n")
+        file.write(f"{before}\n## {title}\n\n`{command}`\n\n{versions}\n")
+
+
+def append(record: Path, table: str) -> None:
+    """Add a table as soon as it is there: a run that dies has lost nothing."""
+    with record.open("a", encoding="utf-8") as file:
+        file.write(f"\n```text\n{table}```\n")
 
 
 def _parts(text: str) -> list[str]:

@@ -102,6 +102,11 @@ def test_nothing(number):
 """
 
 
+# Of whoever tests a model: pytest looks at each of torch's loggers three times an item.
+_TORCH = """
+import torch
+"""
+
 # All ids have one file, and the model is next to nothing: what is left is what the items themselves cost.
 _COPIES = """
 from pathlib import Path
@@ -280,7 +285,7 @@ def _known_items(setting: Setting) -> Section:
     for headline, alpha in (("passing", 0.05), ("failing", 0.9)):
         tests = _KNOWN.format(overlay=str(black), alpha=alpha)
         suites = {
-            "pytest alone": project.plain(f"bare-{headline}", _BARE.format(n=n, holds=alpha < 0.5)),
+            "pytest alone": project.plain(f"bare-{headline}", _BARE.format(n=n, holds=alpha < 0.5), conftest=_TORCH),
             "pytest-robustness": project.ours(f"known-{headline}", tests, conftest=conftest),
         }
         found = project.measured({key: run for name, suite in suites.items() for key, run in _both(name, suite)})
@@ -309,7 +314,7 @@ def _cheap_items(project: _Project, title: str, n: int) -> Section:
     suites = {
         "clean": project.ours("ours-clean", _OUR_CLEAN),
         "blend": project.ours("ours-blend", _OUR_BLENDS.format(**level)),
-        "empty": project.plain("empty", _EMPTY.format(n=n)),
+        "empty": project.plain("empty", _EMPTY.format(n=n), conftest=_TORCH),
     }
     with Worker(threads=project.setting.threads) as worker:
         runs = {key: run for name, suite in suites.items() for key, run in _both(name, suite)}

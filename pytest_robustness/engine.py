@@ -89,6 +89,7 @@ class Engine:
         self._batch_size = None if batch_size == "auto" else batch_size
         self._workers = workers or (1 if self.device.type == "cpu" else min(8, os.cpu_count() or 1))
         self._run = run
+        self._steady = False
         self._memory = Memory(store)
         self._progress = progress
         self._stage = Stage(self.device)
@@ -216,10 +217,7 @@ class Engine:
 
     def _answer(self, question: Question, asks: Collection[Ask]) -> None:
         """Find or compute what is not known yet, chunk by chunk, and keep each chunk as soon as it is there."""
-        if self._running.changed():
-            self._memory.forget()
-            self._stressing.forget()
-            self.__dict__.pop("provenance", None)
+        self._refresh()
         known = self._memory.known(question)
         if all(ask in known for ask in asks):
             return
@@ -233,6 +231,26 @@ class Engine:
             if len(missing) == before:
                 # Other processes are at all of them.
                 self._memory.wait()
+
+    @contextlib.contextmanager
+    def steady(self) -> Iterator[None]:
+        """Within it the model is taken to stay what it is: it is looked at once, and not with every question."""
+        if self._steady:
+            yield
+            return
+        self._refresh()
+        self._steady = True
+        try:
+            yield
+        finally:
+            self._steady = False
+
+    def _refresh(self) -> None:
+        """Forget what was answered where the model is another one now."""
+        if not self._steady and self._running.changed():
+            self._memory.forget()
+            self._stressing.forget()
+            self.__dict__.pop("provenance", None)
 
     def _ready(self) -> None:
         """Choose how to run the model, and name the answers on disk, by what it says to the first images of the set."""

@@ -165,8 +165,9 @@ class Robustness:
         evaluate = functools.partial(self.engine.evaluate, stress=stress, strength=strength, defense=defense)
         # Refused here, before it becomes part of a question that has to be hashed.
         self.engine.case(stress, strength, defense)
-        self._along(ids, (stress, strength, defense), evaluate)
-        return evaluate(ids)
+        with self.engine.steady():
+            self._along(ids, (stress, strength, defense), evaluate)
+            return evaluate(ids)
 
     def _until_decided(
         self,
@@ -196,8 +197,9 @@ class Robustness:
     ) -> tuple[Ladder, ...]:
         self.engine.case(stress, strength)
         steps = evenly(strength, levels)
-        self._along(ids, (stress, steps), lambda company: climb(self.engine, company, stress, steps))
-        return climb(self.engine, ids, stress, steps)
+        with self.engine.steady():
+            self._along(ids, (stress, steps), lambda company: climb(self.engine, company, stress, steps))
+            return climb(self.engine, ids, stress, steps)
 
     def _along(
         self, ids: Sequence[str], question: tuple[Any, ...], evaluate: Callable[[Sequence[str]], object]

@@ -4,7 +4,6 @@ Images are float32 RGB in [0, 1], (n, c, h, w). Everything is undone when a run 
 """
 
 import contextlib
-import itertools
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +12,8 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
+from pytest_robustness.changes import Changes
 from pytest_robustness.errors import InputError
 from pytest_robustness.fingerprint import digest
 from pytest_robustness.folding import Swap, Watch, folded, swapped
@@ -36,8 +35,6 @@ batch (measured on a CPU: the same bits from 4 images on), and its answer would 
 _SAME = 1e-4
 # Keeps the gradients of a float16 search above the smallest float16; steps don't depend on their length.
 _SCALE = 1024.0
-
-_Mark: TypeAlias = tuple[int, int, int]
 
 
 class RunningModel:
@@ -80,23 +77,17 @@ class RunningModel:
         self._swaps: list[Swap] = []
         self.prepared = False
         self._depth = 0
-        self._watched: list[torch.Tensor] = []
-        self._stamp: list[_Mark] = []
+        self._changes: Changes | None = None
         if isinstance(model, nn.Module):
             model.to(device)
-            self._watch()
+            self._changes = Changes(model)
 
     def changed(self) -> bool:
-        """Whether a weight was written to or replaced since the last run; what was chosen and answered is then void.
-
-        Not seen is what is written in place through `parameter.data`: torch counts no version of it.
-        """
-        if self.active or not isinstance(self.model, nn.Module):
+        """Whether the model is another one since the last run, as far as `Changes` sees; what was chosen and answered is
+        then void."""
+        if self.active or self._changes is None or not self._changes.seen():
             return False
-        stamp = self._stamp
-        self._watch()
-        if stamp == self._stamp:
-            return False
+        self._changes.look()
         self.prepared = False
         return True
 
@@ -194,10 +185,14 @@ class RunningModel:
                 undo.enter_context(tf32(self.precision == "tf32"))
             if isinstance(self.model, nn.Module):
                 # Taken last: a buffer that the forward itself counts up is no change of the user's.
-                undo.callback(self._watch)
+                undo.callback(self._look)
                 undo.enter_context(frozen(self.model))
                 undo.enter_context(swapped(self._swaps))
             yield
+
+    def _look(self) -> None:
+        if self._changes is not None:
+            self._changes.look()
 
     def logits(self, ids: Sequence[str], images: Images) -> Logits:
         """(n, classes) float32, checked; `ids` name the images where each is in the batch.
@@ -233,18 +228,6 @@ class RunningModel:
         if self.precision == "float16":
             logits = logits + (_SCALE - 1) * (logits - logits.detach())
         return logits
-
-    def _watch(self) -> None:
-        assert isinstance(self.model, nn.Module)
-        tensors = [
-            tensor
-            for module in self.model.modules()
-            for tensor in itertools.chain(module._parameters.values(), module._buffers.values())
-            if tensor is not None and not is_lazy(tensor)
-        ]
-        self._stamp = [_mark(tensor) for tensor in tensors]
-        # Kept alive, so that no other tensor takes the id of one of these.
-        self._watched = tensors
 
     def _choose(self, model: nn.Module, watch: Watch, probe: Images, expected: Logits) -> None:
         """The first of: folded and channels_last, folded, channels_last, whose answers agree with the expected ones."""
@@ -310,16 +293,6 @@ def _check_settings(device: torch.device, precision: str, compiled: bool) -> Non
         raise InputError(
             f"torch.compile: expected a CUDA device, got {device}, where compiling costs more than it gains; leave it out"
         )
-
-
-def _mark(tensor: torch.Tensor) -> _Mark:
-    """Another one where the tensor was written to, or another came in its place."""
-    try:
-        place = tensor.data_ptr()
-    except RuntimeError:  # a sparse one
-        place = 0
-    # Tensors of inference mode have no version; nothing can write to them in place either.
-    return id(tensor), place, 0 if tensor.is_inference() else tensor._version
 
 
 def _origin(error: Exception) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import append, main
+from benchmarks.__main__ import append, begin, main
 from benchmarks.contenders import contend, limit
 from benchmarks.material import LEVELS, ROOT, Job, Stress, copy_images, draw_pictures, fill_with_photos
 from benchmarks.measure import Figure, ended, interleaved
@@ -217,10 +217,13 @@ def test_an_option_that_makes_no_sense_is_refused(
     assert capsys.readouterr().err.splitlines()[-1] == f"python -m benchmarks: error: {message}"
 
 
-def test_a_run_is_added_to_the_end_of_the_record(tmp_path: Path) -> None:
+def test_a_run_is_added_to_the_end_of_the_record_table_by_table(tmp_path: Path) -> None:
     record = tmp_path / "RESULTS.md"
     for day in ("first", "second"):
-        append(record, [day, "torch 2", "python -m benchmarks"], ["a. table\n", "b. table\n"])
-    run = "\n## {}\n\n`python -m benchmarks`\n\ntorch 2\n\n```text\na. table\n\nb. table\n```\n"
+        begin(record, [day, "torch 2", "python -m benchmarks"])
+        for table in ("a. table\n", "b. table\n"):
+            append(record, table)
     begun = "# Results\n\nRuns of `python -m benchmarks`, the newest last.\n"
+    tables = "\n```text\na. table\n```\n\n```text\nb. table\n```\n"
+    run = "\n## {}\n\n`python -m benchmarks`\n\ntorch 2\n" + tables
     assert record.read_text(encoding="utf-8") == begun + run.format("first") + run.format("second")

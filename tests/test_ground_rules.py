@@ -20,6 +20,7 @@ FLOORS = {
     "recent": 0,
     "sources": 0,
     "fingerprint": 1,
+    "changes": 1,
     "folding": 1,
     "restoring": 1,
     "records": 1,
