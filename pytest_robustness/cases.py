@@ -4,7 +4,7 @@ import math
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Case
-from pytest_robustness.types import Attack, Perturbation, Voter
+from pytest_robustness.types import Attack, Perturbation, Voter, fits
 
 __all__ = ["case_of"]
 
@@ -16,7 +16,7 @@ def case_of(stress: Attack | Perturbation | None, strength: float, defense: Vote
     behind a vote that it does not know of.
     """
     if defense is not None:
-        _check_settings(defense, isinstance(defense, Voter), "a vote", "SmoothingVote()")
+        _check_settings(defense, fits(defense, Voter), "a vote", "SmoothingVote()")
     behind = "" if defense is None else repr(defense)
     if stress is None:
         if strength:
@@ -24,7 +24,7 @@ def case_of(stress: Attack | Perturbation | None, strength: float, defense: Vote
         return Case("", "", 0.0, behind)
     _check_settings(stress, hasattr(stress, "limit"), "a stress", "FGSM() or GaussianNoise()")
     _check_strength(stress, strength)
-    if isinstance(stress, Attack) and defense is not None:
+    if defense is not None and fits(stress, Attack):
         raise InputError(
             f"{stress!r} behind {defense!r}: expected a perturbation, got an attack that does not know of the vote "
             "and would flatter it; use a perturbation such as GaussianNoise()"

@@ -38,6 +38,7 @@ from pytest_robustness.types import (
     SingleStep,
     Strengths,
     Voter,
+    fits,
 )
 
 __all__ = ["Engine"]
@@ -110,7 +111,7 @@ class Engine:
 
     def chunk_size(self, stress: Attack | Perturbation | None = None) -> int:
         """So many images evaluated together keep the batches full."""
-        return (_ATTACKED_AT_ONCE if isinstance(stress, Attack) else 1) * self.batch_size
+        return (_ATTACKED_AT_ONCE if fits(stress, Attack) else 1) * self.batch_size
 
     def case(
         self, stress: Attack | Perturbation | None = None, strength: float = 0.0, defense: Voter | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Evaluation, Ladder, Outcome
-from pytest_robustness.types import Attack, Perturbation
+from pytest_robustness.types import Attack, Perturbation, fits
 
 __all__ = ["climb", "evenly", "sweep"]
 
@@ -45,7 +45,7 @@ def climb(
     for place, level in enumerate((0.0, *levels)):
         # A few images leave room in their batch for the levels above, of which they are asked at once. Not those of an
         # attack, which are dear and mostly not needed.
-        if place and not isinstance(stress, Attack) and not engine.knows(standing, stress, level):
+        if place and not fits(stress, Attack) and not engine.knows(standing, stress, level):
             ahead = max(1, _ROOM // len(standing))
             engine.prefetch(standing, stress, levels[place - 1 : place - 1 + ahead])
         outcomes = engine.evaluate(standing, stress, level).outcomes

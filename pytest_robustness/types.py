@@ -5,6 +5,7 @@ model's normalisation is inside its Classifier.
 """
 
 import dataclasses
+import weakref
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -29,6 +30,7 @@ __all__ = [
     "Voter",
     "Votes",
     "constructor_call",
+    "fits",
 ]
 
 Images: TypeAlias = torch.Tensor
@@ -139,3 +141,15 @@ class Voter(Protocol):
 
     def votes(self, classifier: Classifier, images: Images) -> Votes:
         """The class each voter gives each image."""
+
+
+_FITS: weakref.WeakKeyDictionary[type, dict[type, bool]] = weakref.WeakKeyDictionary()
+
+
+def fits(value: object, protocol: type) -> bool:
+    """`isinstance` for the protocols above, asked once for each class: comparing members takes Python longer than all else
+    that is done to look an answer up."""
+    known = _FITS.setdefault(type(value), {})
+    if protocol not in known:
+        known[protocol] = isinstance(value, protocol)
+    return known[protocol]
