@@ -369,7 +369,7 @@ class Engine:
         outcomes = list(self.evaluate(batch.ids).outcomes)
         rows = [row for row, outcome in enumerate(outcomes) if outcome.correct]
         if rows:
-            right = _rows(batch, rows)
+            right = batch.select(rows)
             attacked = self._stressing.attacked(right, attack, strengths[rows], self.batch_size)
             answers = self._answered(replace(right, images=attacked))
             for row, outcome in zip(rows, answers, strict=True):
@@ -382,7 +382,7 @@ class Engine:
         unknown = set(self._memory.missing((None, None), asks))
         rows = [row for row, ask in enumerate(asks) if ask in unknown and asks.index(ask) == row]
         if rows:
-            clean = _rows(batch, rows)
+            clean = batch.select(rows)
             logits = self._stressing.look(clean, attack, self.batch_size)
             answers = answered(self.images, clean, logits)
             self._memory.keep((None, None), {(outcome.image, 0.0): outcome for outcome in answers})
@@ -390,7 +390,3 @@ class Engine:
     def _answered(self, batch: Batch) -> list[Outcome]:
         logits = [self._running.logits(batch.ids, images) for images in torch.split(batch.images, self.batch_size)]
         return answered(self.images, batch, torch.cat(logits))
-
-
-def _rows(batch: Batch, rows: Sequence[int]) -> Batch:
-    return Batch(batch.images[rows], batch.accepted[rows], tuple(batch.ids[row] for row in rows))

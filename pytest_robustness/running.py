@@ -26,10 +26,10 @@ Precision: TypeAlias = Literal["float32", "tf32", "bfloat16", "float16"]
 """Of every answer float32 (tf32: convolutions and products of a GPU rounded to 10 bits); of an attack's search the two halves."""
 
 LEAST_BATCH = 4
+"""Smaller batches are filled up: alone, an image would take kernels that round otherwise than those of a batch, and its
+answer would depend on its company. For some models it takes more: `RunningModel.fill_batches`."""
 # From so many images on, the bits of an answer were the same in every batch for all models tried on a CPU.
 _ALIKE = 16
-"""Batches below this are filled up: alone, an image would take kernels that round otherwise than those of a
-batch (measured on a CPU: the same bits from 4 images on), and its answer would depend on its company."""
 
 # Relative to the largest logit; folding a network of 20 layers moves its logits by 1e-6 of that.
 _SAME = 1e-4

@@ -67,7 +67,7 @@ class Stressing:
         if coarse:
             missed = self._missed(batch, goal, attacked, at_a_time)
             if len(missed):
-                again = _selected(batch, missed)
+                again = batch.select(missed.tolist())
                 found = self._found(again, attack, goal.select(missed), strengths[missed], at_a_time, coarse=False)
                 attacked = attacked.index_copy(0, missed, found)
         return attacked
@@ -104,7 +104,7 @@ class Stressing:
         places = [batch.ids.index(image_id) for image_id, direction in found.items() if direction is None]
         if places:
             rows = torch.tensor(places, device=batch.images.device)
-            fresh = _selected(batch, rows)
+            fresh = batch.select(places)
             classifier = _Asked(self._model, fresh.ids, at_a_time, self._model.searches_coarsely)
             directions = attack.direction(classifier, goal.select(rows), fresh.images)
             self._keep(fresh, attack, directions)
@@ -118,10 +118,6 @@ class Stressing:
 
     def _streams(self, batch: Batch, stress: Attack | Perturbation) -> Streams:
         return Streams(self._seed, repr(stress), batch.ids)
-
-
-def _selected(batch: Batch, rows: torch.Tensor) -> Batch:
-    return Batch(batch.images[rows], batch.accepted[rows], tuple(batch.ids[row] for row in rows.tolist()))
 
 
 def _checked(stress: Attack | Perturbation, stressed: object, images: Images) -> Images:

@@ -6,6 +6,7 @@ model's normalisation is inside its Classifier.
 
 import dataclasses
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -53,6 +54,10 @@ class Batch:
     images: Images
     accepted: Accepted
     ids: tuple[str, ...]
+
+    def select(self, rows: Sequence[int]) -> "Batch":
+        """The images in these rows, in that order."""
+        return Batch(self.images[rows], self.accepted[rows], tuple(self.ids[row] for row in rows))
 
 
 class Classifier(Protocol):
