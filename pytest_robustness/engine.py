@@ -1,41 +1,38 @@
 """The bridge: images in batches through a stress and a model on a device, answers out as plain numbers.
 
 The only module that knows both halves. Whatever a stress returns is projected to its ball, clamped to
-[0, 1] and shown to the model again here; the verdict rests on that last answer alone.
+[0, 1] here; the verdict rests on what the model says to exactly those pixels, which an attack never tells.
 """
 
 import collections
 import contextlib
 import functools
 import os
-import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Literal
 
 import torch
-from torch import nn
 
 from pytest_robustness.answers import answered, voted
 from pytest_robustness.cache import OutcomeStore
 from pytest_robustness.cases import case_of
 from pytest_robustness.devices import Stage, Staged, device_name, fitting_batch_size, resolve_device
 from pytest_robustness.errors import InputError
-from pytest_robustness.fingerprint import weights_digest
 from pytest_robustness.images import data_uri
 from pytest_robustness.loading import ImageSet
 from pytest_robustness.memory import Ask, Keys, Memory, Question
+from pytest_robustness.provenance import provenance
 from pytest_robustness.records import Case, Evaluation, Outcome, Picture, Provenance
 from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel, out_of_memory
-from pytest_robustness.stressing import Stressing
+from pytest_robustness.stressing import Heard, Stressing
 from pytest_robustness.types import (
     Attack,
     Batch,
     Images,
     Logits,
+    LooksFirst,
     Perturbation,
-    SingleStep,
     Strengths,
     Voter,
     fits,
@@ -165,10 +162,21 @@ class Engine:
         stressed = [float(strength) for strength in strengths if strength]
         self._answer((stress, defense), [(image_id, strength) for image_id in ids for strength in stressed])
 
-    def knows(self, ids: Iterable[str], stress: Attack | Perturbation, strength: float) -> bool:
-        """Whether asking for these images at this strength would compute nothing."""
-        known = self._memory.known((stress if strength else None, None))
-        return all((image_id, float(strength)) in known for image_id in ids)
+    def recall(self, stress: Attack | Perturbation) -> Callable[[Sequence[str], float], Sequence[Outcome] | None]:
+        """What `evaluate` would say of images at a strength, where it has said it of all of them already; None elsewhere.
+
+        As a function, for a caller who asks at many strengths and lets nothing happen to the model meanwhile.
+        """
+        self._refresh()
+        clean, stressed = (self._memory.known((asked, None)) for asked in (None, stress))
+
+        def recalled(ids: Sequence[str], strength: float) -> Sequence[Outcome] | None:
+            known = stressed if strength else clean
+            answers = [known.get((image_id, strength)) for image_id in ids]
+            outcomes = [answer for answer in answers if isinstance(answer, Outcome)]
+            return outcomes if len(outcomes) == len(ids) else None
+
+        return recalled
 
     def pictures(self, image_id: str, stress: Attack | Perturbation, strength: float) -> tuple[Picture, Picture]:
         """The clean and the stressed image as the model sees them, with its top-5 of each."""
@@ -192,29 +200,7 @@ class Engine:
     def provenance(self) -> Provenance:
         """What the numbers are measured on."""
         self._ready()
-        model = self.model
-        name = (
-            type(model).__name__
-            if isinstance(model, nn.Module)
-            else getattr(model, "__qualname__", type(model).__name__)
-        )
-        return Provenance(
-            model=name,
-            model_digest=weights_digest(model),
-            images=self.images.name,
-            images_digest=self.images.digest(),
-            n=len(self.images),
-            classes=self.images.classes,
-            device=device_name(self.device),
-            seed=self.seed,
-            precision=self._running.precision,
-            execution=self._running.how,
-            versions=(
-                ("pytest-robustness", version("pytest-robustness")),
-                ("python", platform.python_version()),
-                ("torch", torch.__version__),
-            ),
-        )
+        return provenance(self._running, self.images, device_name(self.device), self.seed)
 
     def _answer(self, question: Question, asks: Collection[Ask]) -> None:
         """Find or compute what is not known yet, chunk by chunk, and keep each chunk as soon as it is there."""
@@ -363,30 +349,55 @@ class Engine:
             return self._answered(stressed)
 
     def _attack_outcomes(self, batch: Batch, attack: Attack, strengths: Strengths) -> list[Outcome]:
-        """An image that is wrong when clean needs no attack: its outcome is the clean one."""
-        if isinstance(attack, SingleStep) and not self._running.searches_coarsely:
-            self._look_at_clean(batch, attack)
+        """An image that is wrong when clean needs no attack: its outcome is the clean one.
+
+        What the model says to the images themselves, and to those that the attack ends with, is not asked again where
+        it was heard during the attack.
+        """
+        listening = not self._running.searches_coarsely and self._running.repeats(tuple(batch.images.shape[1:]))
+        if not (listening and isinstance(attack, LooksFirst) and attack.looks_first):
+            self.evaluate(batch.ids)
+        rows = self._not_known_wrong(batch.ids)
+        tried = batch.select(rows)
+        heard = Heard(tried.images) if listening else None
+        attacked = self._stressing.attacked(tried, attack, strengths[rows], self.batch_size, heard) if rows else None
+        if heard is not None:
+            self._keep_clean(tried, heard)
         outcomes = list(self.evaluate(batch.ids).outcomes)
-        rows = [row for row, outcome in enumerate(outcomes) if outcome.correct]
-        if rows:
-            right = batch.select(rows)
-            attacked = self._stressing.attacked(right, attack, strengths[rows], self.batch_size)
-            answers = self._answered(replace(right, images=attacked))
-            for row, outcome in zip(rows, answers, strict=True):
-                outcomes[row] = outcome
+        places = [place for place, row in enumerate(rows) if outcomes[row].correct]
+        if attacked is not None and places:
+            said = {} if heard is None else heard.of(attacked)
+            tried = replace(tried, images=attacked)
+            silent = [place for place in places if place not in said]
+            if silent:
+                said.update(zip(silent, self._logits(tried.select(silent)), strict=True))
+            logits = torch.stack([said[place] for place in places])
+            for place, outcome in zip(places, answered(self.images, tried.select(places), logits), strict=True):
+                outcomes[rows[place]] = outcome
         return outcomes
 
-    def _look_at_clean(self, batch: Batch, attack: SingleStep) -> None:
-        """Answer for clean images by the forward that the attack's gradient needs anyway."""
-        asks = [(image_id, 0.0) for image_id in batch.ids]
+    def _not_known_wrong(self, ids: Sequence[str]) -> list[int]:
+        """The rows of the images that are right when clean, or may be."""
+        asks = [(image_id, 0.0) for image_id in ids]
         unknown = set(self._memory.missing((None, None), asks))
-        rows = [row for row, ask in enumerate(asks) if ask in unknown and asks.index(ask) == row]
-        if rows:
-            clean = batch.select(rows)
-            logits = self._stressing.look(clean, attack, self.batch_size)
-            answers = answered(self.images, clean, logits)
+        known = self._memory.known((None, None))
+        rows = []
+        for row, ask in enumerate(asks):
+            answer = None if ask in unknown else known[ask]
+            if answer is None or (isinstance(answer, Outcome) and answer.correct):
+                rows.append(row)
+        return rows
+
+    def _keep_clean(self, batch: Batch, heard: Heard) -> None:
+        """Keep the answers to clean images that were heard during an attack."""
+        unknown = {image_id for image_id, _ in self._memory.missing((None, None), [(i, 0.0) for i in batch.ids])}
+        said = {row: logits for row, logits in heard.clean().items() if batch.ids[row] in unknown}
+        if said:
+            answers = answered(self.images, batch.select(list(said)), torch.stack(list(said.values())))
             self._memory.keep((None, None), {(outcome.image, 0.0): outcome for outcome in answers})
 
     def _answered(self, batch: Batch) -> list[Outcome]:
-        logits = [self._running.logits(batch.ids, images) for images in torch.split(batch.images, self.batch_size)]
-        return answered(self.images, batch, torch.cat(logits))
+        return answered(self.images, batch, self._logits(batch))
+
+    def _logits(self, batch: Batch) -> Logits:
+        return torch.cat([self._running.logits(batch.ids, part) for part in torch.split(batch.images, self.batch_size)])

@@ -138,7 +138,8 @@ class Ladder:
 
     @property
     def held(self) -> float | None:
-        return max((strength for strength, outcome in self.rungs if outcome.correct), default=None)
+        right = self.rungs if self.rungs[-1][1].correct else self.rungs[:-1]
+        return right[-1][0] if right else None
 
     @property
     def broke(self) -> float | None:

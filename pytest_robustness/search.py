@@ -1,5 +1,6 @@
 """Several strengths: climbed one by one to where images break, or swept for a curve."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -18,7 +19,12 @@ def evenly(strength: float, levels: int) -> tuple[float, ...]:
     """`levels` equal steps up to and including `strength`; InputError for fewer than one level."""
     if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
         raise InputError(f"expected levels to be a whole number >= 1, got {levels!r}")
-    return (*(_tidy(strength * step / levels) for step in range(1, levels)), float(strength))
+    return _steps(float(strength), levels)
+
+
+@functools.lru_cache(maxsize=64)
+def _steps(strength: float, levels: int) -> tuple[float, ...]:
+    return (*(_tidy(strength * step / levels) for step in range(1, levels)), strength)
 
 
 def _tidy(level: float) -> float:
@@ -39,20 +45,29 @@ def climb(
     """
     if not levels or any(low >= high for low, high in zip((0.0, *levels), levels, strict=False)):
         raise InputError(f"{stress!r}: expected ascending levels > 0, got {tuple(levels)}")
-    unit = engine.case(stress, levels[-1]).unit
+    case = engine.case(stress, levels[-1])
     rungs: dict[str, list[tuple[float, Outcome]]] = {image_id: [] for image_id in ids}
-    standing = list(rungs)
-    for place, level in enumerate((0.0, *levels)):
-        # A few images leave room in their batch for the levels above, of which they are asked at once. Not those of an
-        # attack, which are dear and mostly not needed.
-        if place and not fits(stress, Attack) and not engine.knows(standing, stress, level):
-            ahead = max(1, _ROOM // len(standing))
-            engine.prefetch(standing, stress, levels[place - 1 : place - 1 + ahead])
-        outcomes = engine.evaluate(standing, stress, level).outcomes
-        for outcome in outcomes:
-            rungs[outcome.image].append((level, outcome))
-        standing = [outcome.image for outcome in outcomes if outcome.correct]
-    return tuple(Ladder(image_id, repr(stress), unit, tuple(levels), tuple(rungs[image_id])) for image_id in rungs)
+    standing: Sequence[str] = list(rungs)
+    with engine.steady():
+        recall = engine.recall(stress)
+        for place, level in enumerate((0.0, *levels)):
+            outcomes = recall(standing, level)
+            if outcomes is None:
+                outcomes = _evaluated(engine, standing, stress, level, levels[max(0, place - 1) :])
+            for outcome in outcomes:
+                rungs[outcome.image].append((level, outcome))
+            standing = [outcome.image for outcome in outcomes if outcome.correct]
+    return tuple(Ladder(image_id, case.stress, case.unit, tuple(levels), tuple(rungs[image_id])) for image_id in rungs)
+
+
+def _evaluated(
+    engine: Engine, ids: Sequence[str], stress: Attack | Perturbation, level: float, above: Sequence[float]
+) -> Sequence[Outcome]:
+    """The outcomes at a level. A few images leave room in their batch for the levels above, which are asked for at once; not
+    those of an attack, which are dear and mostly not needed."""
+    if level and not fits(stress, Attack):
+        engine.prefetch(ids, stress, above[: max(1, _ROOM // len(ids))])
+    return engine.evaluate(ids, stress, level).outcomes
 
 
 def sweep(

@@ -1,10 +1,13 @@
 """Proportions with exact bounds."""
 
+import functools
+
 from scipy.special import betaincinv
 
 __all__ = ["proportion_interval"]
 
 
+@functools.lru_cache(maxsize=4096)
 def proportion_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """The exact two-sided interval of a proportion seen as k successes in n trials.
 

@@ -1,6 +1,6 @@
 """Images as the model meets them: whatever a stress returns is brought back to its ball and to [0, 1] here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,25 +12,77 @@ from pytest_robustness.running import RunningModel
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import Attack, Batch, Goal, Images, Logits, Perturbation, SingleStep, Strengths
 
-__all__ = ["Stressing"]
+__all__ = ["Heard", "Stressing"]
 
 _DIRECTION_BYTES = 256 * 2**20
 
 
+class Heard:
+    """What the model said about the images of a batch while they were attacked, to each about the image itself and about
+    the last that was made of it: asked about the same pixels again, it would say the same.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._last = images.clone()
+        self._said: dict[str, tuple[Logits, torch.Tensor]] = {}
+
+    def note(self, rows: torch.Tensor, shown: Images, logits: Logits) -> None:
+        """The model said `logits` (m, k) to what was `shown` of the images in these rows (m,)."""
+        self._last[rows] = shown
+        self._keep("last", rows, logits, torch.ones_like(rows, dtype=torch.bool))
+        self._keep("clean", rows, logits, _same(shown, self._images[rows]))
+
+    def clean(self) -> dict[int, Logits]:
+        """The logits (k,) of the images themselves, by their rows, as far as they were heard."""
+        return self._heard("clean", torch.ones(len(self._images), dtype=torch.bool, device=self._images.device))
+
+    def of(self, images: Images) -> dict[int, Logits]:
+        """The logits (k,) of these images, made of those in the same rows, as far as they were heard."""
+        return self._heard("last", _same(self._last, images))
+
+    def _heard(self, what: str, wanted: torch.Tensor) -> dict[int, Logits]:
+        if what not in self._said:
+            return {}
+        logits, known = self._said[what]
+        return {row: logits[row] for row in (known & wanted).nonzero().flatten().tolist()}
+
+    def _keep(self, what: str, rows: torch.Tensor, logits: Logits, heard: torch.Tensor) -> None:
+        n = len(self._images)
+        if what not in self._said:
+            self._said[what] = (
+                logits.new_zeros(n, logits.shape[1]),
+                torch.zeros(n, dtype=torch.bool, device=rows.device),
+            )
+        kept, known = self._said[what]
+        kept[rows] = torch.where(heard.unsqueeze(1), logits, kept[rows])
+        known[rows] |= heard
+
+
+def _same(images: Images, others: Images) -> torch.Tensor:
+    """(n,) whether two images are the same to the bit."""
+    return (images == others).flatten(1).all(1)
+
+
 @dataclass(frozen=True)
 class _Asked:
-    """The model as an attack sees it: `at_a_time` images of a batch, answered precisely or as a search needs it."""
+    """The model as an attack sees it: asked about images of a batch, it answers precisely or as a search needs it."""
 
     model: RunningModel
     ids: tuple[str, ...]
     at_a_time: int
     coarse: bool = False
-    said: list[Logits] | None = None
+    heard: Heard | None = None
+    rows: torch.Tensor | None = None
+
+    def select(self, rows: torch.Tensor) -> "_Asked":
+        return replace(self, rows=rows if self.rows is None else self.rows[rows])
 
     def __call__(self, images: Images) -> Logits:
-        logits = (self.model.search if self.coarse else self.model.logits)(self.ids, images)
-        if self.said is not None:
-            self.said.append(logits.detach())
+        ids = self.ids if self.rows is None else [self.ids[row] for row in self.rows.tolist()]
+        logits = (self.model.search if self.coarse else self.model.logits)(ids, images)
+        if self.heard is not None and self.rows is not None and len(self.rows) == len(images):
+            self.heard.note(self.rows, images.detach(), logits.detach())
         return logits
 
 
@@ -52,31 +104,33 @@ class Stressing:
             stressed = perturbation(batch.images, strengths, self._streams(batch, perturbation))
         return _checked(perturbation, stressed, batch.images).clamp(0, 1)
 
-    def attacked(self, batch: Batch, attack: Attack, strengths: Strengths, at_a_time: int) -> Images:
+    def attacked(
+        self, batch: Batch, attack: Attack, strengths: Strengths, at_a_time: int, heard: Heard | None = None
+    ) -> Images:
         """What the attack finds, projected to the ball of each strength and clamped to [0, 1].
 
         An image that a search in low precision took for a success and that is none in full is attacked again in
-        full.
+        full. What the model says meanwhile is `heard`, where it says it in full precision.
         """
         goal = Miss(batch.accepted)
         coarse = self._model.searches_coarsely
+        asked = _Asked(self._model, batch.ids, at_a_time, coarse, None if coarse else heard)
         if isinstance(attack, SingleStep):
-            directions = self._all_directions(batch, attack, goal, at_a_time)
+            directions = self._all_directions(batch, attack, goal, asked)
             return _inside(attack, batch.images + strengths.reshape(-1, 1, 1, 1) * directions, batch.images, strengths)
-        attacked = self._found(batch, attack, goal, strengths, at_a_time, coarse=coarse)
+        attacked = self._found(batch, attack, goal, strengths, asked)
         if coarse:
             missed = self._missed(batch, goal, attacked, at_a_time)
             if len(missed):
                 again = batch.select(missed.tolist())
-                found = self._found(again, attack, goal.select(missed), strengths[missed], at_a_time, coarse=False)
+                asked = _Asked(self._model, again.ids, at_a_time)
+                found = self._found(again, attack, goal.select(missed), strengths[missed], asked)
                 attacked = attacked.index_copy(0, missed, found)
         return attacked
 
-    def _found(
-        self, batch: Batch, attack: Attack, goal: Goal, strengths: Strengths, at_a_time: int, *, coarse: bool
-    ) -> Images:
-        classifier = _Asked(self._model, batch.ids, at_a_time, coarse)
-        found = attack.against(classifier, goal, batch.images, strengths, self._streams(batch, attack))
+    def _found(self, batch: Batch, attack: Attack, goal: Goal, strengths: Strengths, asked: _Asked) -> Images:
+        every = torch.arange(len(batch.ids), device=batch.images.device)
+        found = attack.against(asked.select(every), goal, batch.images, strengths, self._streams(batch, attack))
         return _inside(attack, found, batch.images, strengths)
 
     def _missed(self, batch: Batch, goal: Goal, attacked: Images, at_a_time: int) -> torch.Tensor:
@@ -91,22 +145,14 @@ class Stressing:
                 missed.append(rows[coarsely & ~truly])
         return torch.cat(missed)
 
-    def look(self, batch: Batch, attack: SingleStep, at_a_time: int) -> Logits:
-        """The logits of the clean images, for the price of the gradient that the attack will need of them."""
-        said: list[Logits] = []
-        classifier = _Asked(self._model, batch.ids, at_a_time, said=said)
-        self._keep(batch, attack, attack.direction(classifier, Miss(batch.accepted), batch.images))
-        return torch.cat(said)
-
-    def _all_directions(self, batch: Batch, attack: SingleStep, goal: Goal, at_a_time: int) -> Images:
+    def _all_directions(self, batch: Batch, attack: SingleStep, goal: Goal, asked: _Asked) -> Images:
         """The direction of each image: one gradient serves every strength, in this batch and in those to come."""
         found = {image_id: self._directions.get((attack, image_id)) for image_id in dict.fromkeys(batch.ids)}
         places = [batch.ids.index(image_id) for image_id, direction in found.items() if direction is None]
         if places:
             rows = torch.tensor(places, device=batch.images.device)
             fresh = batch.select(places)
-            classifier = _Asked(self._model, fresh.ids, at_a_time, self._model.searches_coarsely)
-            directions = attack.direction(classifier, goal.select(rows), fresh.images)
+            directions = attack.direction(asked.select(rows), goal.select(rows), fresh.images)
             self._keep(fresh, attack, directions)
             found.update(zip(fresh.ids, directions, strict=True))
         return torch.stack([direction for image_id in batch.ids if (direction := found[image_id]) is not None])
@@ -130,6 +176,8 @@ def _checked(stress: Attack | Perturbation, stressed: object, images: Images) ->
 
 
 def _inside(attack: Attack, found: Images, images: Images, strengths: Strengths) -> Images:
-    """The nearest images to those found in the ball of the strength and in [0, 1]."""
+    """The nearest images to those found in the ball of the strength and in [0, 1]; what is there already, to the bit."""
     found = _checked(attack, found.detach(), images)
-    return (images + project(found - images, attack.norm, strengths)).clamp(0, 1)
+    deltas = found - images
+    projected = project(deltas, attack.norm, strengths)
+    return torch.where(projected == deltas, found, images + projected).clamp(0, 1)

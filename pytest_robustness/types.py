@@ -18,12 +18,13 @@ __all__ = [
     "Accepted",
     "Attack",
     "Batch",
+    "BatchClassifier",
     "Classifier",
     "Goal",
     "Images",
     "Logits",
+    "LooksFirst",
     "Norm",
-    "Paced",
     "Perturbation",
     "SingleStep",
     "Strengths",
@@ -67,12 +68,15 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
-class Paced(Classifier, Protocol):
-    """A classifier that may be shown any number of images, but answers best so many of them at a time."""
+class BatchClassifier(Classifier, Protocol):
+    """A classifier for what is made of the images of one batch: it is told which of them it is shown."""
 
     @property
     def at_a_time(self) -> int:
-        """Larger batches may take more memory than there is."""
+        """So many images it answers best together; more may take more memory than there is."""
+
+    def select(self, rows: torch.Tensor) -> "BatchClassifier":
+        """The classifier for the images in these rows (m,) int64 of the batch, in that order."""
 
 
 class Goal(Protocol):
@@ -129,7 +133,16 @@ class Attack(Stress, Protocol):
     def against(
         self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
     ) -> Images:
-        """Attacked images, same shape; the engine projects, clamps and asks the model again."""
+        """Attacked images, same shape; the engine projects and clamps them, and asks the model about those."""
+
+
+@runtime_checkable
+class LooksFirst(Attack, Protocol):
+    """An attack that may tell more about the images than how they fall."""
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether the classifier is shown the images themselves before anything that is made of them."""
 
 
 @runtime_checkable

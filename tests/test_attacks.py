@@ -163,9 +163,11 @@ def test_fgsm_in_l2_is_the_image_plus_epsilon_along_the_normalised_gradient() ->
 
 def test_pgd_of_one_whole_step_is_fgsm() -> None:
     model, images = convnet(), noise_images(16)
+    goal, epsilons = Miss(F.one_hot(model(images).argmax(1), 3).bool()), torch.full((16,), 0.1)
     for norm in ("linf", "l2"):
         one, fgsm = (
-            attacked(attack, model, images, 0.1, classes=3) for attack in (PGD(1, 1.0, norm=norm), FGSM(norm=norm))
+            attack.against(model, goal, images, epsilons, streams(16))
+            for attack in (PGD(1, 1.0, norm=norm), FGSM(norm=norm))
         )
         assert torch.allclose(one, fgsm, atol=1e-6)
 
@@ -310,6 +312,9 @@ def test_a_classifier_is_shown_no_more_images_at_a_time_than_it_takes(at_a_time:
         model: torch.nn.Module
         at_a_time: int
 
+        def select(self, rows: torch.Tensor) -> "Slow":
+            return self
+
         def __call__(self, images: torch.Tensor) -> torch.Tensor:
             assert len(images) <= self.at_a_time
             logits: torch.Tensor = self.model(images)
@@ -320,6 +325,17 @@ def test_a_classifier_is_shown_no_more_images_at_a_time_than_it_takes(at_a_time:
         whole = attack.against(convnet(), goal, images, epsilons, streams(12))
         parts = attack.against(Slow(convnet(), at_a_time), goal, images, epsilons, streams(12))
         assert torch.allclose(parts, whole, atol=1e-6)
+
+
+def test_an_image_that_reached_the_goal_before_is_left_as_it_is() -> None:
+    model, images = Linear(bias=0.0), near_grey(40)
+    there = model.margin(images) < 0
+    assert 0 < there.sum() < 40
+    found = attacked(PGD(), model, images, 0.1)
+    assert torch.equal(found[there], images[there])
+    assert (model.margin(found) < 0).all()
+    # The others are tried at the edge, where all of them fall.
+    assert [len(batch) for batch in model.seen] == [40, 40 - int(there.sum())]
 
 
 @norms

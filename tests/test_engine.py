@@ -593,15 +593,77 @@ def test_one_gradient_serves_fgsm_at_every_strength_and_answers_for_the_clean_im
             return super().forward(images)
 
     engine = Engine(Watched(), images, device="cpu")
-    _ = engine.provenance
-    gradients.clear()
     outcomes = [engine.evaluate(ids(images), FGSM(), strength).outcomes for strength in (0.01, 0.02, 0.04)]
     clean = engine.evaluate(ids(images)).outcomes
-    assert gradients == [True, False, False, False]
+    # Tried out on noise, four images at a time.
+    assert gradients == [False, False, False, False, False, True, True, False, False, False]
     for strength, found in zip((0.01, 0.02, 0.04), outcomes, strict=True):
         fresh = Engine(Linear(), images, device="cpu")
         assert_alike(fresh.evaluate(ids(images)).outcomes, clean)
         assert_alike(fresh.evaluate(ids(images), FGSM(), strength).outcomes, found)
+
+
+class Counted(Linear):
+    """It may say something else each time."""
+
+    def __init__(self, *, noise: float = 0.0) -> None:
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(images)
+        return logits + self.noise * torch.rand_like(logits)
+
+
+def test_what_the_model_said_during_an_attack_is_not_asked_again(images: ImageSet) -> None:
+    attack, strength = PGD(steps=3), 0.3
+    model = Counted()
+    engine = Engine(model, images, device="cpu")
+    engine.evaluate(ids(images)[:1], attack, strength)
+    before = len(model.calls)
+    engine.evaluate(ids(images)[1:], attack, strength)
+    # All of them as they are, and those that are right at the edge of the ball, where they fall.
+    assert len(model.calls) - before == 2
+    under = engine.evaluate(ids(images), attack, strength).outcomes
+    assert not any(outcome.correct for outcome in under)
+    clean = engine.evaluate(ids(images)).outcomes
+    right = sum(outcome.correct for outcome in clean)
+    assert 0 < right < 12
+    alone = Engine(Linear(), images, device="cpu")
+    assert_alike(alone.evaluate(ids(images)).outcomes, clean)
+    assert_alike(alone.evaluate(ids(images), attack, strength).outcomes, under)
+
+
+def test_a_model_that_says_something_else_each_time_is_asked_again(images: ImageSet) -> None:
+    model = Counted(noise=1e-4)
+    engine = Engine(model, images, device="cpu")
+    engine.evaluate(ids(images))
+    before = len(model.calls)
+    outcomes = engine.evaluate(ids(images), PGD(steps=3), 0.3).outcomes
+    assert not any(outcome.correct for outcome in outcomes)
+    # Three times tried out on noise; the gradient, the edge, and once more for the verdict.
+    assert len(model.calls) - before == 3 + 3
+
+
+def test_the_verdict_is_about_the_pixels_that_an_attack_ends_with_not_about_those_it_tried(images: ImageSet) -> None:
+    """An attack that finds what it looks for, and hands out something else."""
+
+    @dataclass(frozen=True)
+    class OffByOne(PGD):
+        def against(self, classifier, goal, images, strengths, streams):  # type: ignore[no-untyped-def]
+            super().against(classifier, goal, images, strengths, streams)
+            return images + 1e-4
+
+    names = ids(images)
+    engine = Engine(Linear(), images, device="cpu")
+    clean, under = (engine.evaluate(names, *case).outcomes for case in ((), (OffByOne(steps=3), 0.3)))
+    assert [outcome.correct for outcome in under] == [outcome.correct for outcome in clean]
+    batch = images.batch(names)
+    with torch.no_grad():
+        probabilities = Linear()(batch.images + 1e-4).softmax(1).amax(1)
+    for outcome, before, probability in zip(under, clean, probabilities, strict=True):
+        if before.correct:
+            assert outcome.confidence == pytest.approx(probability.item(), abs=2e-6)
 
 
 def test_progress_is_told_after_every_batch_of_what_was_asked_for(images: ImageSet) -> None:

@@ -43,6 +43,7 @@ FLOORS = {
     "answers": 6,
     "memory": 6,
     "devices": 6,
+    "provenance": 6,
     "stressing": 6,
     "engine": 7,
     "report": 7,

@@ -13,7 +13,7 @@ import torch
 from pytest_robustness.errors import InputError
 from pytest_robustness.norms import project, steepest
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import Classifier, Goal, Images, Norm, Paced, Strengths, constructor_call
+from pytest_robustness.types import BatchClassifier, Classifier, Goal, Images, Norm, Strengths, constructor_call
 
 __all__ = ["FGSM", "PGD"]
 
@@ -29,6 +29,7 @@ class FGSM:
     norm: Norm = "linf"
 
     unit: ClassVar[str] = "epsilon"
+    looks_first: ClassVar[bool] = True
     __repr__ = constructor_call
 
     def __post_init__(self) -> None:
@@ -54,8 +55,8 @@ class PGD:
 
     `steps` steps of length `step_size * epsilon`, each projected back to the ball and to [0, 1]. Without a
     `step_size` it is 2.5 / steps, so that the ball can be crossed. `random_start` begins at a point of
-    the ball drawn by image id. An image that reached its goal stays where it first did; the edge of the ball in
-    the direction of the first gradient is tried as well.
+    the ball drawn by image id. An image that reached its goal stays where it first did, be it the start; the edge of
+    the ball in the direction of the first gradient is tried as well.
     """
 
     steps: int = 20
@@ -79,6 +80,10 @@ class PGD:
     @property
     def limit(self) -> float:
         return _limit(self.norm)
+
+    @property
+    def looks_first(self) -> bool:
+        return not self.random_start
 
     def against(
         self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
@@ -114,15 +119,14 @@ def _ascend(
     rows = torch.arange(len(images), device=images.device)
     current = start
     for step in range(steps):
-        gradients, reached = _gradients(classifier, goal.select(rows), current)
+        gradients, reached = _gradients(_of(classifier, rows), goal.select(rows), current)
+        success = current
         if step == 0:
             edge = _moved(images, images, epsilons, gradients, norm)
-            # From the image itself the first step is always taken, so that one step is FGSM on every image.
-            reached &= start is not images
-            success = torch.where(reached.reshape(-1, 1, 1, 1), start, edge)
-            reached = reached | _reached(classifier, goal, edge)
-        else:
-            success = current
+            falling = (~reached).nonzero().squeeze(1)
+            falling = falling[_reached(_of(classifier, falling), goal.select(falling), edge[falling])]
+            success = current.index_copy(0, falling, edge[falling])
+            reached = reached.index_fill(0, falling, True)
         if reached.any():
             found[rows[reached]] = success[reached]
             climbing = ~reached
@@ -145,11 +149,11 @@ def _gradients(classifier: Classifier, goal: Goal, images: Images) -> tuple[torc
     """The gradient of each image's objective, and whether the image has reached the goal already."""
     gradients: list[torch.Tensor] = []
     reached = []
-    for rows in _paced(classifier, images):
-        part = goal.select(rows)
+    for rows in _parts(classifier, images):
+        part, answers = goal.select(rows), _of(classifier, rows)
         with torch.enable_grad():
             shown = images[rows].detach().requires_grad_()
-            logits = classifier(shown)
+            logits = answers(shown)
             if not logits.requires_grad:
                 raise InputError(
                     "expected logits that depend on the images by differentiable operations, got logits without a "
@@ -162,15 +166,23 @@ def _gradients(classifier: Classifier, goal: Goal, images: Images) -> tuple[torc
 
 def _reached(classifier: Classifier, goal: Goal, images: Images) -> torch.Tensor:
     """Whether each image reaches the goal."""
+    reached = [torch.zeros(0, dtype=torch.bool, device=images.device)]
     with torch.no_grad():
-        parts = [goal.select(rows).reached(classifier(images[rows])) for rows in _paced(classifier, images)]
-    return torch.cat(parts)
+        for rows in _parts(classifier, images):
+            reached.append(goal.select(rows).reached(_of(classifier, rows)(images[rows])))
+    return torch.cat(reached)
 
 
-def _paced(classifier: Classifier, images: Images) -> tuple[torch.Tensor, ...]:
+def _of(classifier: Classifier, rows: torch.Tensor) -> Classifier:
+    """The classifier for these rows of its batch."""
+    return classifier.select(rows) if isinstance(classifier, BatchClassifier) else classifier
+
+
+def _parts(classifier: Classifier, images: Images) -> tuple[torch.Tensor, ...]:
     """The rows of the batch in as few equal parts as the classifier takes at a time."""
-    most = classifier.at_a_time if isinstance(classifier, Paced) else len(images)
-    return torch.arange(len(images), device=images.device).chunk(math.ceil(len(images) / most))
+    n = len(images)
+    most = classifier.at_a_time if isinstance(classifier, BatchClassifier) else n
+    return torch.arange(n, device=images.device).chunk(math.ceil(n / most)) if n else ()
 
 
 def _random_differences(images: Images, norm: Norm, streams: Streams) -> torch.Tensor:
