@@ -24,6 +24,7 @@ __all__ = [
     "Images",
     "Logits",
     "LooksFirst",
+    "Loss",
     "Norm",
     "Perturbation",
     "SingleStep",
@@ -46,6 +47,8 @@ Strengths: TypeAlias = torch.Tensor
 Votes: TypeAlias = torch.Tensor
 """(v, n) int64, the class that each of v voters gives each image."""
 Norm: TypeAlias = Literal["linf", "l2"]
+Loss: TypeAlias = Literal["log-odds", "margin", "dlr"]
+"""What an attack climbs; `attacks.objectives` has the formulas."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,14 @@ class Goal(Protocol):
     def select(self, rows: torch.Tensor) -> "Goal":
         """The goal for the images in these rows (m,) int64 of the batch, in that order."""
 
-    def objective(self, logits: Logits) -> torch.Tensor:
+    def objective(self, logits: Logits, loss: Loss = "log-odds") -> torch.Tensor:
         """(n,) per image, differentiable, larger = closer to the goal."""
 
     def reached(self, logits: Logits) -> torch.Tensor:
         """(n,) bool per image."""
+
+    def aims(self, logits: Logits, most: int) -> "Sequence[Goal]":
+        """Goals that are reached where this one is, each by the way of one class: at most so many, the likeliest first."""
 
 
 def constructor_call(settings: Any) -> str:

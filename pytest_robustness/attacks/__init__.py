@@ -1,6 +1,9 @@
 """Stresses that see the model: they look for the worst change of an image within a ball."""
 
-from pytest_robustness.attacks.goals import Miss
-from pytest_robustness.attacks.gradient import FGSM, PGD
+from pytest_robustness.attacks.apgd import APGD
+from pytest_robustness.attacks.fmn import FMN, smallest_epsilons
+from pytest_robustness.attacks.goals import Mimic, Miss
+from pytest_robustness.attacks.gradient import BIM, FGSM, MIFGSM, PGD
+from pytest_robustness.attacks.square import Square
 
-__all__ = ["FGSM", "PGD", "Miss"]
+__all__ = ["APGD", "BIM", "FGSM", "FMN", "MIFGSM", "PGD", "Mimic", "Miss", "Square", "smallest_epsilons"]

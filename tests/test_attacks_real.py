@@ -1,0 +1,104 @@
+"""Attacks on a real CIFAR-10 classifier, where it lies beside the checkout: their order of strength, and AutoAttack's figures."""
+
+import copy
+
+import pytest
+import torch
+
+from pytest_robustness import Engine, ImageSet, image_folder
+from pytest_robustness.attacks import APGD, FGSM, FMN, PGD, Miss, Square, smallest_epsilons
+from pytest_robustness.types import Attack, Batch
+from tests.attack_models import streams
+from tests.test_real_model import DATA, published
+
+pytestmark = [
+    pytest.mark.real_model,
+    pytest.mark.skipif(not DATA.is_dir(), reason="no real model: ../shared/data is not there"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    return image_folder(DATA / "cifar10" / "images")
+
+
+@pytest.fixture(scope="module")
+def engine(images: ImageSet) -> Engine:
+    return Engine(published("cifar_resnet20"), images, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    return published("cifar_resnet20").requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def right(images: ImageSet, model: torch.nn.Module) -> Batch:
+    """Those of 100 images that are right when clean."""
+    batch = images.batch([image.id for image in images.images[::10]])
+    return batch.select((~Miss(batch.accepted).reached(model(batch.images))).nonzero().flatten().tolist())
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1])
+def test_apgd_breaks_no_fewer_of_200_images_than_pgd_of_as_many_steps(engine: Engine, epsilon: float) -> None:
+    some = [image.id for image in engine.images.images[::5]]
+
+    def left(attack: Attack) -> int:
+        return engine.evaluate(some, attack, epsilon / 255).correct
+
+    fgsm, pgd, apgd = left(FGSM()), left(PGD()), left(APGD(20))
+    assert 0 < apgd <= pgd < fgsm < 160
+
+
+def test_apgd_breaks_as_many_images_as_autoattacks(model: torch.nn.Module, right: Batch) -> None:
+    autopgd = pytest.importorskip("pyautoattack.autopgd_base")
+    n, epsilon, labels = len(right.ids), 0.5 / 255, right.accepted.long().argmax(1)
+    theirs = autopgd.APGDAttack(model, n_iter=20, norm="Linf", eps=epsilon, loss="ce", device="cpu")
+    by_peer = theirs.perturb(right.images, labels)
+    goal = Miss(right.accepted)
+    by_us = APGD(20).against(model, goal, right.images, torch.full((n,), epsilon), streams(n))
+    left, peers = ((~goal.reached(model(found))).sum().item() for found in (by_us, by_peer))
+    assert 0 < left < n
+    assert abs(left - peers) <= 1
+
+
+def test_fgsm_has_the_signs_of_float64_which_the_cross_entropy_of_float32_has_not(
+    model: torch.nn.Module, right: Batch
+) -> None:
+    """Of answers that are certain: two pixels in a hundred, on a third of the images."""
+    foolbox = pytest.importorskip("foolbox")
+    n, labels = len(right.ids), right.accepted.long().argmax(1)
+    ours = FGSM().against(model, Miss(right.accepted), right.images, torch.full((n,), 1 / 255), streams(n))
+
+    def theirs(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+        wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        found: torch.Tensor = foolbox.attacks.LinfFastGradientAttack()(wrapped, images, labels, epsilons=1 / 255)[1]
+        return found
+
+    exact = theirs(copy.deepcopy(model).double(), right.images.double())
+    assert (ours - exact).abs().max() < 1e-7
+    lost = (theirs(model, right.images) - exact).abs() > 1e-6
+    assert 0.005 < lost.float().mean() < 0.05
+    assert 0.2 * n < lost.flatten(1).any(1).sum() < 0.6 * n
+
+
+def test_square_breaks_images_without_a_gradient_and_fewer_than_apgd(model: torch.nn.Module, right: Batch) -> None:
+    some = right.select(range(0, len(right.ids), 2))
+    n, goal = len(some.ids), Miss(some.accepted)
+    square, apgd = (
+        goal.reached(model(attack.against(model, goal, some.images, torch.full((n,), 2 / 255), streams(n)))).sum()
+        for attack in (Square(100, share=0.1), APGD(10))
+    )
+    assert 0.1 * n < square < apgd
+
+
+def test_what_fmn_finds_in_one_go_is_where_apgd_begins_to_succeed(model: torch.nn.Module, right: Batch) -> None:
+    some = right.select(range(0, len(right.ids), 4))
+    n, goal = len(some.ids), Miss(some.accepted)
+    found = FMN(40).against(model, goal, some.images, torch.ones(n), streams(n))
+    smallest = smallest_epsilons(some.images, found, goal.reached(model(found)), "linf")
+    assert smallest.max() < 3 / 255
+    for share, least, most in ((0.7, 0, 0.15), (1.1, 0.85, 1)):
+        apgd = APGD(20, loss="margin").against(model, goal, some.images, share * smallest, streams(n))
+        assert least * n <= goal.reached(model(apgd)).sum() <= most * n
