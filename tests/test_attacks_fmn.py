@@ -26,6 +26,21 @@ def test_on_a_linear_model_the_smallest_epsilon_is_its_distance(
     assert (ratio <= 1 + excess).all()
 
 
+@norms
+def test_a_gradient_that_is_longer_than_the_model_is_steep_delays_it_only(norm: Norm) -> None:
+    """As in a search in float16, which scales gradients."""
+    linear, images = Linear(), near_grey()
+
+    def model(batch: torch.Tensor) -> torch.Tensor:
+        logits = linear(batch)
+        return logits + 1023 * (logits - logits.detach())
+
+    found = attacked(FMN(100, norm), model, images, 1.0 if norm == "linf" else 50.0)
+    ratio = smallest_epsilons(images, found, linear.margin(found) < 0, norm) / linear.distance(images, norm)
+    assert (ratio >= 1 - 1e-5).all()
+    assert (ratio <= 1.02).all()
+
+
 def test_an_image_that_holds_has_no_smallest_epsilon_and_one_that_is_there_already_has_0() -> None:
     images = torch.full((3, 3, 2, 2), 0.5)
     found = images + torch.tensor([0.0, 0.1, 0.2]).reshape(-1, 1, 1, 1)

@@ -165,8 +165,11 @@ class _Climb:
         )
 
     def checked(self, period: int) -> "_Climb":
-        """At a checkpoint, `period` steps after the one before: steps are halved where fewer than 75 % of them rose (condition 1),
-        or where the best value has not moved and neither was the step halved the last time (condition 2)."""
+        """At a checkpoint, `period` steps after the one before: halve the step of an image that has stalled.
+
+        It has where fewer than 75 % of the steps rose (condition 1), or where the best value has not moved and neither was
+        the step halved the last time (condition 2).
+        """
         stalled = (self.rises < _RHO * period) | (~self.halved & (self.best_values == self.checked_values))
         return replace(
             self,

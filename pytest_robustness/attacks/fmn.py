@@ -20,6 +20,9 @@ __all__ = ["FMN", "smallest_epsilons"]
 # The first and the last of the steps of the change, and of those of the radius; both in units of the radius.
 _ALPHAS = (2.0, 0.02)
 _GAMMAS = (0.05, 0.001)
+# What a radius grows by at least until the first success: a gradient that is steep in its own place alone, or scaled as in a
+# search in float16, makes the plane look nearer than it is.
+_GROWTH = 1.5
 # Keeps 0/0 away where the model is flat.
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -29,10 +32,10 @@ class FMN:
     """The nearest image to each that reaches the goal, out of those met on `steps` steps within epsilon (algorithm 1).
 
     The radius of the ball that the steps end in grows while the image holds and shrinks while it does not; before the
-    first success it is where a plane along the margin's gradient would be crossed. Both kinds of steps get smaller
-    along a cosine. The paper's steps have absolute lengths; here they are in units of the radius, so that they fit
-    models that break at once and hardened ones. Hands out the nearest success, and the last point of an image that
-    never reached the goal.
+    first success it is where a plane along the margin's gradient would be crossed, and half as large again at least.
+    Both kinds of steps get smaller along a cosine. The paper's steps have absolute lengths; here they are in units of the
+    radius, so that they fit models that break at once and hardened ones. Hands out the nearest success, and the last
+    point of an image that never reached the goal.
 
     An epsilon of 1 in Linf, or a large one in L2, bounds nothing: `smallest_epsilons` then says at which radius each
     image falls, for one attack at one strength instead of one per strength.
@@ -119,7 +122,7 @@ class _Walk:
         # Where the plane along the margin's gradient is crossed by the steepest way: from the ball's edge, not from the point
         # in it, which 0 and 1 may hold back again and again.
         steepness = (slopes.gradients * steepest(slopes.gradients, problem.norm)).sum((1, 2, 3)).clamp_min(_TINY)
-        crossed = self.radii + slopes.values.abs() / steepness
+        crossed = torch.maximum(self.radii + slopes.values.abs() / steepness, _GROWTH * self.radii)
         # A little more than to the plane: on it the image may still hold.
         outwards = torch.where(self.fallen, self.radii, crossed) * (1 + gamma)
         inwards = torch.minimum(self.radii * (1 - gamma), self.distances)
