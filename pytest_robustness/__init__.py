@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_robustness.attacks import FGSM, PGD
+    from pytest_robustness.corruptions import Corruption
+    from pytest_robustness.curves import transparencies
     from pytest_robustness.defenses import SmoothingVote
     from pytest_robustness.engine import Engine
     from pytest_robustness.errors import InputError
@@ -21,6 +23,7 @@ __all__ = [
     "FGSM",
     "PGD",
     "Blend",
+    "Corruption",
     "Engine",
     "GateFailed",
     "GaussianNoise",
@@ -31,12 +34,14 @@ __all__ = [
     "SmoothingVote",
     "image_folder",
     "labelled_images",
+    "transparencies",
 ]
 
 _HOMES = {
     "FGSM": "attacks",
     "PGD": "attacks",
     "Blend": "perturbations",
+    "Corruption": "corruptions",
     "Engine": "engine",
     "GateFailed": "gates",
     "GaussianNoise": "perturbations",
@@ -47,6 +52,7 @@ _HOMES = {
     "SmoothingVote": "defenses",
     "image_folder": "loading",
     "labelled_images": "loading",
+    "transparencies": "curves",
 }
 
 

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pytest_robustness.errors import InputError
 
-__all__ = ["Kind", "check_kinds", "check_sizes", "data_uri", "read_image", "read_overlay"]
+__all__ = ["Kind", "as_jpeg", "check_kinds", "check_sizes", "data_uri", "read_image", "read_overlay"]
 
 Kind: TypeAlias = Literal["grey", "alpha", "16-bit"]
 
@@ -103,10 +103,17 @@ def read_overlay(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 def data_uri(pixels: torch.Tensor) -> str:
     """The pixels, (3, h, w) in [0, 1], as a PNG in a data URI, for a report."""
-    array = (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     stream = io.BytesIO()
-    Image.fromarray(array).save(stream, format="PNG", optimize=True)
+    _picture(pixels).save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def as_jpeg(pixels: torch.Tensor, *, quality: int) -> torch.Tensor:
+    """The pixels, (3, h, w) in [0, 1], rounded to 8 bits, written to a JPEG file and read again; quality 1 to 100."""
+    stream = io.BytesIO()
+    _picture(pixels).save(stream, format="JPEG", quality=quality)
+    with Image.open(stream) as image:
+        return _pixels(image).to(pixels.device)
 
 
 def _decoded(path: Path, data: bytes | None = None) -> tuple[Image.Image, bool]:
@@ -160,6 +167,10 @@ def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image if image.mode.startswith("I") else image.convert("RGB")
+
+
+def _picture(pixels: torch.Tensor) -> Image.Image:
+    return Image.fromarray((pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
 
 def _pixels(image: Image.Image) -> torch.Tensor:
