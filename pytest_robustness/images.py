@@ -170,7 +170,10 @@ def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]
 
 
 def _picture(pixels: torch.Tensor) -> Image.Image:
-    return Image.fromarray((pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+    """Pixels, (3, h, w) in [0, 1], rounded to 8 bits."""
+    levels = (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    # Plane by plane: a third of the time of what would have to be put into another order first.
+    return Image.merge("RGB", [Image.fromarray(plane) for plane in levels])
 
 
 def _pixels(image: Image.Image) -> torch.Tensor:

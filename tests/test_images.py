@@ -14,7 +14,7 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms.functional import to_tensor
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import check_kinds, check_sizes, data_uri, read_image, read_overlay
+from pytest_robustness.images import as_jpeg, check_kinds, check_sizes, data_uri, read_image, read_overlay
 
 GREY_16, RGB_16, GREY_ALPHA_16, RGBA_16 = 0, 2, 4, 6
 """Colour types of a PNG with 16 bits a channel."""
@@ -393,3 +393,19 @@ def test_a_data_uri_rounds_and_clips_what_is_not_a_byte() -> None:
     levels = torch.tensor([-0.2, 0.4 / 255, 0.6 / 255, 1.5])
     row = levels.expand(3, 1, 4).clone().requires_grad_()
     assert decoded(data_uri(row))[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("quality", [1, 50, 100])
+def test_a_jpeg_is_what_pillow_writes_and_reads(quality: int) -> None:
+    values = noise(17, 30, 3)
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "JPEG", quality=quality)
+    with Image.open(stream) as image:
+        expected = pixels(numpy.array(image))
+    assert torch.equal(as_jpeg(pixels(values), quality=quality), expected)
+
+
+def test_a_jpeg_rounds_and_clips_what_is_not_a_byte() -> None:
+    values = pixels(noise(8, 8, 3)) * 3 - 1
+    rounded = (values.clamp(0, 1) * 255).round() / 255
+    assert torch.equal(as_jpeg(values, quality=70), as_jpeg(rounded, quality=70))
