@@ -17,7 +17,17 @@ from PIL import Image, UnidentifiedImageError
 
 from pytest_robustness.errors import InputError
 
-__all__ = ["Kind", "as_jpeg", "check_kinds", "check_sizes", "data_uri", "read_image", "read_overlay"]
+__all__ = [
+    "Kind",
+    "as_floats",
+    "as_jpeg",
+    "check_kinds",
+    "check_sizes",
+    "data_uri",
+    "read_image",
+    "read_overlay",
+    "read_pixels",
+]
 
 Kind: TypeAlias = Literal["grey", "alpha", "16-bit"]
 
@@ -58,7 +68,25 @@ def read_image(
     crop: int | None = None,
     data: bytes | None = None,
 ) -> torch.Tensor:
-    """The pixels of one file, (3, h, w) float32 in [0, 1]; `data` are its bytes where they have been read already.
+    """The pixels of one file, (3, h, w) float32 in [0, 1]: those of `read_pixels`, which says how they are read."""
+    return as_floats(read_pixels(path, accept=accept, resize=resize, crop=crop, data=data))
+
+
+def as_floats(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels as `read_pixels` gives them, as float32 in [0, 1]."""
+    return pixels if pixels.dtype == torch.float32 else pixels.float() / 255
+
+
+def read_pixels(
+    path: Path,
+    *,
+    accept: Collection[Kind] = (),
+    resize: int | None = None,
+    crop: int | None = None,
+    data: bytes | None = None,
+) -> torch.Tensor:
+    """The pixels of one file, (3, h, w) uint8, of grey with 16 bits float32 in [0, 1]; `data` are its bytes where they have been
+    read already.
 
     `resize` scales the short side to that many pixels (PIL's bilinear filter, which averages when it
     shrinks), `crop` cuts a square of that side from the centre: to the pixel what torchvision's Resize and
@@ -95,9 +123,9 @@ def read_overlay(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """
     image, deep = _decoded(path)
     if image.mode in ("RGBA", "LA") or "transparency" in image.info:
-        pixels = _pixels(image.convert("RGBA"))
+        pixels = as_floats(_pixels(image.convert("RGBA")))
         return pixels[:3], pixels[3:]
-    colour = _pixels(_as_rgb(image, deep, path, get_args(Kind)))
+    colour = as_floats(_pixels(_as_rgb(image, deep, path, get_args(Kind))))
     return colour, torch.ones_like(colour[:1])
 
 
@@ -181,4 +209,5 @@ def _pixels(image: Image.Image) -> torch.Tensor:
     if array.ndim == 2:
         grey = torch.from_numpy(array.astype(numpy.float32) / 65535)
         return grey.expand(3, -1, -1).contiguous()
-    return torch.from_numpy(array.transpose(2, 0, 1).astype(numpy.float32) / 255)
+    # A copy: what Pillow lends is read-only.
+    return torch.from_numpy(array.transpose(2, 0, 1).copy("K"))

@@ -15,7 +15,7 @@ import torch
 
 from pytest_robustness.classes import ClassList, nearest, read_classes
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import Kind, check_kinds, check_sizes, read_image
+from pytest_robustness.images import Kind, as_floats, check_kinds, check_sizes, read_pixels
 from pytest_robustness.recent import Recent
 from pytest_robustness.records import path_text
 from pytest_robustness.types import Accepted, Batch, Images
@@ -45,7 +45,7 @@ class LabelledImage:
 class ImageSet:
     """Labelled images of one size, decoded when they are needed and never all in memory.
 
-    The images decoded last are kept, up to 256 MB: the levels of a ladder ask for the same batch again.
+    The images decoded last are kept, up to 256 MB of bytes: the levels of a ladder ask for the same batch again.
     `images` are in the order of their ids. `classes` are the model's classes in the model's order: an
     accepted class is an index into them. `groups` are named sets of classes, as indices.
     """
@@ -194,14 +194,16 @@ class ImageSet:
         return read
 
     def _decoded(self, image: LabelledImage) -> torch.Tensor:
-        kept = self._recent.get(image.id)
-        if kept is None:
+        pixels = self._recent.get(image.id)
+        if pixels is None:
             data = _file_bytes(image.path)
-            kept = read_image(image.path, accept=self._accept, resize=self._resize, crop=self._crop, data=data)
+            pixels = read_pixels(image.path, accept=self._accept, resize=self._resize, crop=self._crop, data=data)
             if data is not None:
                 self._digests[image.id] = hashlib.sha256(data).hexdigest()
-            self._recent.put(image.id, kept)
-        return kept
+            # As bytes, which are a quarter of the floats; the few images of 16 bits are decoded anew.
+            if pixels.dtype == torch.uint8:
+                self._recent.put(image.id, pixels)
+        return as_floats(pixels)
 
     def _file_digest(self, image: LabelledImage) -> str:
         if image.id not in self._digests:
@@ -225,7 +227,7 @@ def image_folder(
     `classes` are the model's classes in the model's order, or the path of a YAML file with them and groups of
     them (see `classes`); `root/classes.yaml` is found without it. Where nothing lists them, the folders' names in
     alphabetical order are taken, as torchvision's ImageFolder does. `accept`, `resize` and `crop` are
-    those of `images.read_image`. Hidden files and folders and files without an image's ending are left alone.
+    those of `images.read_pixels`. Hidden files and folders and files without an image's ending are left alone.
 
     Raises InputError where the folder is missing or empty, or a folder's name is not a class.
     """
