@@ -141,7 +141,7 @@ def as_jpeg(pixels: torch.Tensor, *, quality: int) -> torch.Tensor:
     stream = io.BytesIO()
     _picture(pixels).save(stream, format="JPEG", quality=quality)
     with Image.open(stream) as image:
-        return _pixels(image).to(pixels.device)
+        return as_floats(_pixels(image)).to(pixels.device)
 
 
 def _decoded(path: Path, data: bytes | None = None) -> tuple[Image.Image, bool]:
