@@ -199,7 +199,7 @@ def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]
 
 def _picture(pixels: torch.Tensor) -> Image.Image:
     """Pixels, (3, h, w) in [0, 1], rounded to 8 bits."""
-    levels = (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    levels = pixels.detach().clamp(0, 1).mul_(255).round_().to(torch.uint8).cpu().numpy()
     # Plane by plane: a third of the time of what would have to be put into another order first.
     return Image.merge("RGB", [Image.fromarray(plane) for plane in levels])
 

@@ -78,7 +78,9 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         assert f"{name}(" in README + STRESSES or f"@{name}(" in STRESSES, name
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/stresses.md", "fixtures/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/stresses.md", "fixtures/README.md"]
+)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
