@@ -153,8 +153,10 @@ class BreaksNoEarlier:
             f"{self.quantile:g} quantile {unit} {strength_text(unit, measured)}, required >= {strength_text(unit, self.at_least)}\n"
             f"{holding} of {len(ladders)} images hold until {required}; {repr(points).partition(': ')[2]}"
         )
+        # Those that are wrong when clean last: they are counted, and show nothing of the stress.
         fallen = sorted(
-            (ladder for ladder in ladders if ladder.broke is not None), key=lambda own: (own.broke, own.image)
+            (ladder for ladder in ladders if ladder.broke is not None),
+            key=lambda own: (own.held is None, own.broke, own.image),
         )
         if not passed:
             reason += "".join(f"\n{_ladder_sentence(ladder)}" for ladder in fallen[:_NAMED]) + _and_more(fallen)

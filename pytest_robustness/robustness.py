@@ -256,7 +256,8 @@ class Robustness:
         if not 0 < at_least <= top:
             raise InputError(f"{stress!r}: expected at_least in (0, {top:g}], got {at_least!r}")
         ladders = self._climbed(ids, stress, top, levels, also=at_least, tolerance=tolerance)
-        broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.broke is not None]
+        # An image that is wrong when clean has no stressed picture to show.
+        broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.held is not None and ladder.broke]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
         self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, worst)
 

@@ -244,9 +244,9 @@ def test_a_quantile_below_the_bar_names_the_images_that_break_first() -> None:
     assert verdict.reason == (
         "0.25 quantile alpha 0, required >= 0.2\n"
         "1 of 4 images hold until alpha 0.2; 2 break, 1 never up to alpha 0.3, 1 wrong when clean\n"
-        "wrong.png is wrong on the clean image already: dog 0.80; accepted: cat\n"
         "early.png holds until alpha 0 and breaks at 0.1: dog 0.80, cat 0.20\n"
-        "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20"
+        "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20\n"
+        "wrong.png is wrong on the clean image already: dog 0.80; accepted: cat"
     )
 
 
