@@ -20,9 +20,8 @@ _ROOM = 8
 
 def planned(stress: Attack | Perturbation, strength: float, levels: int) -> tuple[float, ...]:
     """The levels up to and including `strength`: `levels` equal steps, or those that the stress comes in."""
-    if isinstance(stress, Graded):
-        return tuple(grade for grade in stress.grades if grade <= strength)
-    return evenly(strength, levels)
+    grades: tuple[float, ...] | None = getattr(stress, "grades", None)
+    return evenly(strength, levels) if grades is None else tuple(grade for grade in grades if grade <= strength)
 
 
 def evenly(strength: float, levels: int) -> tuple[float, ...]:
