@@ -4,7 +4,7 @@ import math
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Case
-from pytest_robustness.types import Attack, Perturbation, Voter, fits
+from pytest_robustness.types import Attack, Perturbation, Voter, fits, grades_of
 
 __all__ = ["case_of"]
 
@@ -57,8 +57,7 @@ def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
             else ""
         )
         raise InputError(f"{stress!r}: expected {stress.unit}{upper}{at_least}{scale}, got {strength!r}{hint}")
-    # Not by isinstance, which takes Python longer than to look an answer up.
-    grades: tuple[float, ...] | None = getattr(stress, "grades", None)
+    grades = grades_of(stress)
     if grades is not None and strength not in (0, *grades):
         *others, last = (f"{grade:g}" for grade in grades)
         raise InputError(f"{stress!r}: expected {stress.unit} {', '.join(others)} or {last}, got {strength!r}")

@@ -192,9 +192,9 @@ class Engine:
             yield batch, replace(batch, images=stressed)
 
     def logits(self, batch: Batch) -> Logits:
-        """What the model says to a batch of at most `batch_size` images; `evaluate` keeps answers, this does not."""
+        """What the model says to a batch; `evaluate` keeps answers, this does not."""
         with self._running.running(), torch.no_grad():
-            return self._running.logits(batch.ids, batch.images)
+            return self._logits(batch)
 
     def _stressed(self, batch: Batch, stress: Attack | Perturbation, strengths: Strengths) -> Images:
         if not isinstance(stress, Attack):
@@ -386,21 +386,17 @@ class Engine:
         return outcomes
 
     def _not_known_wrong(self, ids: Sequence[str]) -> list[int]:
-        """The rows of the images that are right when clean, or may be."""
+        """The rows of the images that are right when clean, or may be, after a look into the store."""
         asks = [(image_id, 0.0) for image_id in ids]
-        unknown = set(self._memory.missing((None, None), asks))
+        self._memory.missing((None, None), asks)
         known = self._memory.known((None, None))
-        rows = []
-        for row, ask in enumerate(asks):
-            answer = None if ask in unknown else known[ask]
-            if answer is None or (isinstance(answer, Outcome) and answer.correct):
-                rows.append(row)
-        return rows
+        answers = [known.get(ask) for ask in asks]
+        return [row for row, a in enumerate(answers) if a is None or (isinstance(a, Outcome) and a.correct)]
 
     def _keep_clean(self, batch: Batch, heard: Heard) -> None:
         """Keep the answers to clean images that were heard during an attack."""
-        unknown = {image_id for image_id, _ in self._memory.missing((None, None), [(i, 0.0) for i in batch.ids])}
-        said = {row: logits for row, logits in heard.clean().items() if batch.ids[row] in unknown}
+        known = self._memory.known((None, None))
+        said = {row: logits for row, logits in heard.clean().items() if (batch.ids[row], 0.0) not in known}
         if said:
             answers = answered(self.images, batch.select(list(said)), torch.stack(list(said.values())))
             self._memory.keep((None, None), {(outcome.image, 0.0): outcome for outcome in answers})

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Evaluation, Ladder, Outcome
-from pytest_robustness.types import Attack, Graded, Perturbation, fits
+from pytest_robustness.types import Attack, Perturbation, fits, grades_of
 
 __all__ = ["climb", "evenly", "planned", "sweep"]
 
@@ -20,7 +20,7 @@ _ROOM = 8
 
 def planned(stress: Attack | Perturbation, strength: float, levels: int) -> tuple[float, ...]:
     """The levels up to and including `strength`: `levels` equal steps, or those that the stress comes in."""
-    grades: tuple[float, ...] | None = getattr(stress, "grades", None)
+    grades = grades_of(stress)
     return evenly(strength, levels) if grades is None else tuple(grade for grade in grades if grade <= strength)
 
 
@@ -69,7 +69,7 @@ def climb(
         raise InputError(
             f"expected a tolerance > 0 in {stress.unit}, got {tolerance!r}; leave it out for the levels alone"
         )
-    if tolerance is not None and isinstance(stress, Graded):
+    if tolerance is not None and grades_of(stress) is not None:
         raise InputError(
             f"{stress!r}: expected no tolerance, as there is nothing between two steps of {stress.unit}; leave it out"
         )

@@ -34,6 +34,7 @@ __all__ = [
     "Votes",
     "constructor_call",
     "fits",
+    "grades_of",
 ]
 
 Images: TypeAlias = torch.Tensor
@@ -131,6 +132,14 @@ class Graded(Stress, Protocol):
 
     grades: ClassVar[tuple[float, ...]]
     """The strengths there are besides 0, ascending."""
+
+
+def grades_of(stress: Stress) -> tuple[float, ...] | None:
+    """The strengths of a stress that is `Graded`, None of any other.
+
+    Not by isinstance, which takes Python longer than to look an answer up.
+    """
+    return getattr(stress, "grades", None)
 
 
 @runtime_checkable

@@ -43,17 +43,17 @@ def curves(
     known = [index for name in named for index in engine.images.indices(name)]
     with engine.steady():
         levels = [evaluation.outcomes for evaluation in sweep(engine, ids, stress, strengths)]
+        by_image = dict(zip(ids, zip(*levels, strict=True), strict=True))
         found = {}
-        for image_id, outcomes in zip(ids, zip(*levels, strict=True), strict=True):
+        for image_id, outcomes in by_image.items():
             taken = None if named else intruding(outcomes)
             found[image_id] = known if taken is None else list(engine.images.indices(taken))
         shares = _shares(engine, stress, {(i, s): found[i] for i in ids for s in strengths if found[i]})
-    unit = engine.case(stress, strengths[-1]).unit
     return tuple(
         Curve(
             image=image_id,
             stress=repr(stress),
-            unit=unit,
+            unit=stress.unit,
             accepted=engine.images.accepted(engine.images[image_id]),
             intruder=tuple(engine.images.classes[index] for index in found[image_id]),
             points=tuple(
@@ -61,7 +61,7 @@ def curves(
                 for strength, outcome in zip(strengths, outcomes, strict=True)
             ),
         )
-        for image_id, outcomes in zip(ids, zip(*levels, strict=True), strict=True)
+        for image_id, outcomes in by_image.items()
     )
 
 

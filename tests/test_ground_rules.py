@@ -35,6 +35,7 @@ FLOORS = {
     "cases": 3,
     "gates": 3,
     "norms": 3,
+    "perturbations.borders": 3,
     "perturbations.choices": 3,
     "perturbations.lines": 3,
     "images": 3,

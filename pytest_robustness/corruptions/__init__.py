@@ -4,13 +4,13 @@ Noise, blur, weather and digital damage at severities 1 to 5. The published sets
 8-bit files made by other programs: a model's error here is close to its error there, and is not the same number.
 """
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, TypeAlias, get_args
 
 import torch
 
+from pytest_robustness.classes import nearest
 from pytest_robustness.corruptions.blocks import pixelate
 from pytest_robustness.corruptions.blurs import defocus_blur, glass_blur, motion_blur, zoom_blur
 from pytest_robustness.corruptions.colour import brightness, saturate
@@ -63,8 +63,7 @@ class Corruption:
 
     def __post_init__(self) -> None:
         if self.name not in _OPERATIONS:
-            near = difflib.get_close_matches(str(self.name), _OPERATIONS, n=1)
-            advice = f"; did you mean {near[0]!r}?" if near else f"; it is one of {', '.join(_OPERATIONS)}"
+            advice = nearest(str(self.name), _OPERATIONS) or f"; it is one of {', '.join(_OPERATIONS)}"
             raise InputError(f"Corruption: expected the name of a common corruption, got {self.name!r}{advice}")
         if self.table not in get_args(Table):
             raise InputError(f"{self!r}: expected table 'auto', 'imagenet-c' or 'cifar-c', got {self.table!r}")

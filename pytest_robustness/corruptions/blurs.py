@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from pytest_robustness.perturbations.blur import GaussianBlur
+from pytest_robustness.perturbations.borders import mirrored, quick
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import Images
 
@@ -29,9 +30,9 @@ def defocus_blur(images: Images, streams: Streams, radius: float, smoothing: flo
     height, width = images.shape[-2:]
     disk = _disk(radius, smoothing)
     reach = len(disk) // 2
-    beyond = _mirrored(images, reach)
+    beyond = mirrored(images, reach)
     # By way of frequencies: on a CPU twice to seven times as fast as a convolution with the disk, kornia's or torch's.
-    sizes = [_fast(size) for size in beyond.shape[-2:]]
+    sizes = [quick(size) for size in beyond.shape[-2:]]
     filtered = torch.fft.rfft2(beyond, s=sizes).mul_(_frequencies(radius, smoothing, *sizes, images.device))
     blurred: torch.Tensor = torch.fft.irfft2(filtered, s=sizes)
     return blurred[..., 2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width]
@@ -121,7 +122,7 @@ def _disk(radius: float, smoothing: float) -> torch.Tensor:
     disk = (places**2 + places.unsqueeze(1) ** 2 <= radius**2).double()
     weights = torch.exp(-0.5 * (torch.arange(-soft, soft + 1).double() / smoothing) ** 2)
     small = torch.outer(weights, weights) / weights.sum() ** 2
-    disk = F.conv2d(_mirrored((disk / disk.sum())[None, None], soft), small[None, None])[0, 0]
+    disk = F.conv2d(mirrored((disk / disk.sum())[None, None], soft), small[None, None])[0, 0]
     # Only zeros lie further out.
     empty = max(0, side - int(radius) - soft)
     return disk[empty : 2 * side + 1 - empty, empty : 2 * side + 1 - empty].float()
@@ -134,37 +135,10 @@ def _frequencies(radius: float, smoothing: float, height: int, width: int, devic
     return spectrum.to(device)
 
 
-def _fast(size: int) -> int:
-    """The next size, or this, that a Fourier transform likes: without a prime factor above 5."""
-    while True:
-        rest = size
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return size
-        size += 1
-
-
 def _angles(streams: Streams, images: Images, low: float, high: float) -> list[float]:
     """An angle for each image, uniform in [low, high) degrees."""
     drawn = streams.child("angle").uniform(images.new_empty(len(images), 1))
     return [low + (high - low) * share for share in drawn.flatten().tolist()]
-
-
-def _mirrored(images: Images, reach: int) -> Images:
-    """The images with `reach` more pixels on every side, mirrored without repeating the edge, however small they are."""
-    if reach < min(images.shape[-2:]):
-        return F.pad(images, (reach, reach, reach, reach), mode="reflect")
-    rows, columns = (_folded(size, reach, images.device) for size in images.shape[-2:])
-    return images.index_select(-2, rows).index_select(-1, columns)
-
-
-def _folded(size: int, reach: int, device: torch.device) -> torch.Tensor:
-    places = torch.arange(-reach, size + reach, device=device)
-    period = max(2 * (size - 1), 1)
-    folded = places % period
-    return torch.minimum(folded, period - folded).clamp_max(size - 1)
 
 
 def _copied_from(drawn: torch.Tensor, reach: int) -> torch.Tensor:

@@ -3,25 +3,22 @@
 Images are float32 RGB in [0, 1], (n, c, h, w); strengths (n,), one per image, in pixels.
 """
 
-import itertools
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 
 from pytest_robustness.errors import InputError
+from pytest_robustness.perturbations.borders import Border, inside, mirrored, quick
 from pytest_robustness.perturbations.choices import angles_of, check_angle, check_choice
 from pytest_robustness.perturbations.lines import filtered
 from pytest_robustness.restoring import tf32
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import Images, Strengths, constructor_call
 
-__all__ = ["Border", "DefocusBlur", "GaussianBlur", "MotionBlur", "gaussian_blur"]
-
-Border: TypeAlias = Literal["reflect", "replicate"]
-"""What lies beyond the edge: the image mirrored without repeating the edge, or the edge repeated."""
+__all__ = ["DefocusBlur", "GaussianBlur", "MotionBlur", "gaussian_blur"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,9 +143,9 @@ def _as_matrices(weights: torch.Tensor, size: int, border: Border) -> torch.Tens
     """What filters a line of `size` pixels with each of these kernels, (n, k) -> (n, size, size)."""
     n, taps = weights.shape
     seen = torch.arange(size, device=weights.device).unsqueeze(1) + torch.arange(taps, device=weights.device)
-    inside = _inside(seen - taps // 2, size, border)
+    pixels = inside(seen - taps // 2, size, border)
     matrices = weights.new_zeros(n, size, size)
-    return matrices.scatter_add_(2, inside.expand(n, -1, -1), weights.unsqueeze(1).expand(-1, size, -1))
+    return matrices.scatter_add_(2, pixels.expand(n, -1, -1), weights.unsqueeze(1).expand(-1, size, -1))
 
 
 def _convolved(images: Images, weights: torch.Tensor, strengths: Strengths) -> Images:
@@ -158,30 +155,9 @@ def _convolved(images: Images, weights: torch.Tensor, strengths: Strengths) -> I
     """
     height, width = images.shape[-2:]
     reach = weights.shape[-1] // 2
-    rows, columns = (
-        _inside(torch.arange(-reach, size + reach, device=images.device), size, "reflect") for size in (height, width)
-    )
-    # torch's own padding refuses to be larger than the image.
-    padded = images.index_select(2, rows)
-    padded = padded.gather(3, columns.expand(*padded.shape[:3], -1))
-    shape = (_quick(height + 2 * reach), _quick(width + 2 * reach))
+    padded = mirrored(images, reach)
+    shape = (quick(height + 2 * reach), quick(width + 2 * reach))
     spectra = torch.fft.rfft2(weights / weights.sum((1, 2), keepdim=True), s=shape).unsqueeze(1)
     # The conjugate, because it is the image that is moved under the kernel: filtered[y] = sum_k weights[k] * padded[y + k].
     filtered = torch.fft.irfft2(torch.fft.rfft2(padded, s=shape) * spectra.conj(), s=shape)[..., :height, :width]
     return torch.where(strengths.reshape(-1, 1, 1, 1) > 0, filtered, images)
-
-
-def _quick(size: int) -> int:
-    """The next size that is a product of twos, threes and fives: other transforms take up to three times as long."""
-    return next(n for n in itertools.count(size) if pow(30, 64, n) == 0)
-
-
-def _inside(places: torch.Tensor, size: int, border: Border) -> torch.Tensor:
-    """The pixels of a line of `size` that stand for these places, int64, which may lie far beyond its ends."""
-    if border == "replicate":
-        return places.clamp(0, size - 1)
-    if size == 1:
-        return torch.zeros_like(places)
-    period = 2 * (size - 1)
-    folded = places % period
-    return torch.minimum(folded, period - folded)
