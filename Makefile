@@ -26,8 +26,8 @@ lint: $(READY) ## ruff: rules and format
 types: $(READY) ## mypy --strict
 	$(BIN)/python -m mypy --strict -p pytest_robustness -p fixtures -p benchmarks
 
-suite: $(READY) ## the tests
-	$(BIN)/python -m pytest
+suite: $(READY) ## the tests, in two processes
+	$(BIN)/python -m pytest -n 2
 
 fixtures-check: $(READY) ## redraw the example pictures in memory and compare them byte by byte
 	$(BIN)/python -m fixtures.draw --check

@@ -9,6 +9,7 @@
   d  peak memory over few images and many
   e  photos: decoding, resizing and forward against the forward alone
   f  a GPU, where there is one: PGD on ResNet-50 against the bare passes; then part a there
+  g  the common corruptions at 224 pixels on one CPU thread against imagecorruptions, image by image
 
 What is counted. Everything compared is measured in one run, in rounds that take turns; figures are medians over the
 rounds, with the smallest and the largest, and ratios are taken within a round. Everybody has the same classifier
@@ -18,7 +19,7 @@ own and is run once before it is measured. The others find their images decoded 
 each round with the path of a folder and a new engine, so that its seconds include listing, decoding and choosing how
 to run the model. In part b, items cost what pytest's clock says less what it says of the same suite with all but its
 first item dropped after collection; the cache on disk is off. Targets stand beside the ratios they are about: all
-images, and for a to e the CPU and the published CIFAR-10 classifier.
+images, and for a to e and g the CPU and the published CIFAR-10 classifier.
 """
 
 import argparse
@@ -32,6 +33,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.corruptions import common_corruptions
 from benchmarks.measure import Worker
 from benchmarks.parts import FULL, QUICK, Setting, attacks, cuda_name, gpu, memory, photos
 from benchmarks.suites import items, start
@@ -44,6 +46,7 @@ _PARTS: dict[str, Callable[[Setting], Iterator[Section]]] = {
     "d": memory,
     "e": photos,
     "f": gpu,
+    "g": common_corruptions,
 }
 _RECORD = Path(__file__).with_name("RESULTS.md")
 _VERSIONS = ("pytest-robustness", "torch", "foolbox", "torchattacks", "torchvision", "pillow", "pytest")

@@ -4,7 +4,7 @@ import math
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Case
-from pytest_robustness.types import Attack, Perturbation, Voter, fits
+from pytest_robustness.types import Attack, Perturbation, Voter, fits, grades_of
 
 __all__ = ["case_of"]
 
@@ -47,7 +47,9 @@ def _check_settings(settings: object, fits: bool, kind: str, examples: str) -> N
 def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
     if not _is_number(strength) or not 0 <= strength <= stress.limit:
         upper = "" if math.isinf(stress.limit) else f" in [0, {stress.limit:g}]"
-        scale = "" if stress.unit == "alpha" else ", in units of the [0, 1] pixel scale"
+        # The sigma of a blur is in pixels, and has no largest one.
+        of_values = stress.unit == "epsilon" or (stress.unit == "sigma" and stress.limit == 1)
+        scale = ", in units of the [0, 1] pixel scale" if of_values else ""
         at_least = " >= 0" if math.isinf(stress.limit) else ""
         hint = (
             f"; did you mean {strength:g}/255?"
@@ -55,6 +57,10 @@ def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
             else ""
         )
         raise InputError(f"{stress!r}: expected {stress.unit}{upper}{at_least}{scale}, got {strength!r}{hint}")
+    grades = grades_of(stress)
+    if grades is not None and strength not in (0, *grades):
+        *others, last = (f"{grade:g}" for grade in grades)
+        raise InputError(f"{stress!r}: expected {stress.unit} {', '.join(others)} or {last}, got {strength!r}")
 
 
 def _is_number(value: object) -> bool:

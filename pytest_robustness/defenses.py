@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.perturbations import gaussian_blur
+from pytest_robustness.perturbations.blur import gaussian_blur
 from pytest_robustness.types import Classifier, Images, Votes, constructor_call
 
 __all__ = ["ABSTAIN", "SmoothingVote", "majority"]

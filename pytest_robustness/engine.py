@@ -19,11 +19,10 @@ from pytest_robustness.cache import OutcomeStore
 from pytest_robustness.cases import case_of
 from pytest_robustness.devices import Stage, Staged, device_name, fitting_batch_size, resolve_device
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import data_uri
 from pytest_robustness.loading import ImageSet
 from pytest_robustness.memory import Ask, Keys, Memory, Question
 from pytest_robustness.provenance import provenance
-from pytest_robustness.records import Case, Evaluation, Outcome, Picture, Provenance
+from pytest_robustness.records import Case, Evaluation, Outcome, Provenance
 from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel, out_of_memory
 from pytest_robustness.stressing import Heard, Stressing
 from pytest_robustness.types import (
@@ -149,18 +148,16 @@ class Engine:
             raise InputError(f"{errors[0]}{more}")
         return Evaluation(case, tuple(outcomes))
 
-    def prefetch(
-        self,
-        ids: Iterable[str],
-        stress: Attack | Perturbation,
-        strengths: Sequence[float],
-        defense: Voter | None = None,
-    ) -> None:
-        """Answer ahead for these images at all these strengths, which share batches and the decoded images."""
-        for strength in strengths:
+    def prefetch(self, asks: Iterable[Ask], stress: Attack | Perturbation, defense: Voter | None = None) -> None:
+        """Answer ahead for images, each at its strength; they share batches, and an image is decoded once for all its
+        strengths in a batch.
+
+        Raises InputError as `evaluate` does, but for images that can't be evaluated: that is told when they are asked for.
+        """
+        asks = [(image_id, float(strength)) for image_id, strength in asks]
+        for strength in {strength for _, strength in asks}:
             self.case(stress, strength, defense)
-        stressed = [float(strength) for strength in strengths if strength]
-        self._answer((stress, defense), [(image_id, strength) for image_id in ids for strength in stressed])
+        self._answer((stress, defense), [ask for ask in asks if ask[1]])
 
     def recall(self, stress: Attack | Perturbation) -> Callable[[Sequence[str], float], Sequence[Outcome] | None]:
         """What `evaluate` would say of images at a strength, where it has said it of all of them already; None elsewhere.
@@ -178,23 +175,35 @@ class Engine:
 
         return recalled
 
-    def pictures(self, image_id: str, stress: Attack | Perturbation, strength: float) -> tuple[Picture, Picture]:
-        """The clean and the stressed image as the model sees them, with its top-5 of each."""
-        clean, after = (self.evaluate([image_id], stress, s).outcomes[0].top for s in (0.0, strength))
-        batch = self.images.batch([image_id])
-        batch = Batch(batch.images.to(self.device), batch.accepted.to(self.device), batch.ids)
-        strengths = torch.tensor([float(strength)], device=self.device)
-        with self._running.running():
-            if not isinstance(stress, Attack):
-                stressed = self._stressing.perturbed(batch, stress, strengths)
-            elif self.evaluate([image_id]).outcomes[0].correct:
-                stressed = self._stressing.attacked(batch, stress, strengths, self.batch_size)
-            else:
-                stressed = batch.images
-        return (
-            Picture(image_id, "clean", data_uri(batch.images[0]), clean),
-            Picture(image_id, self.case(stress, strength).at, data_uri(stressed[0]), after),
-        )
+    def shown(self, asks: Sequence[Ask], stress: Attack | Perturbation) -> Iterator[tuple[Batch, Batch]]:
+        """Images, each at its strength, in batches: as they are, and as the stress leaves them.
+
+        Made anew, as pixels are never kept. Raises InputError as `evaluate` does.
+        """
+        for strength in {strength for _, strength in asks}:
+            self.case(stress, strength)
+        for start in range(0, len(asks), self.batch_size):
+            part = asks[start : start + self.batch_size]
+            read = self.images.batch([image_id for image_id, _ in part])
+            batch = Batch(read.images.to(self.device), read.accepted.to(self.device), read.ids)
+            strengths = torch.tensor([strength for _, strength in part], device=self.device)
+            with self._running.running(), torch.no_grad():
+                stressed = self._stressed(batch, stress, strengths)
+            yield batch, replace(batch, images=stressed)
+
+    def logits(self, batch: Batch) -> Logits:
+        """What the model says to a batch; `evaluate` keeps answers, this does not."""
+        with self._running.running(), torch.no_grad():
+            return self._logits(batch)
+
+    def _stressed(self, batch: Batch, stress: Attack | Perturbation, strengths: Strengths) -> Images:
+        if not isinstance(stress, Attack):
+            return self._stressing.perturbed(batch, stress, strengths)
+        right = [row for row, outcome in enumerate(self.evaluate(batch.ids).outcomes) if outcome.correct]
+        if not right:
+            return batch.images
+        attacked = self._stressing.attacked(batch.select(right), stress, strengths[right], self.batch_size)
+        return batch.images.index_copy(0, torch.tensor(right, device=self.device), attacked)
 
     @functools.cached_property
     def provenance(self) -> Provenance:
@@ -377,21 +386,17 @@ class Engine:
         return outcomes
 
     def _not_known_wrong(self, ids: Sequence[str]) -> list[int]:
-        """The rows of the images that are right when clean, or may be."""
+        """The rows of the images that are right when clean, or may be, after a look into the store."""
         asks = [(image_id, 0.0) for image_id in ids]
-        unknown = set(self._memory.missing((None, None), asks))
+        self._memory.missing((None, None), asks)
         known = self._memory.known((None, None))
-        rows = []
-        for row, ask in enumerate(asks):
-            answer = None if ask in unknown else known[ask]
-            if answer is None or (isinstance(answer, Outcome) and answer.correct):
-                rows.append(row)
-        return rows
+        answers = [known.get(ask) for ask in asks]
+        return [row for row, a in enumerate(answers) if a is None or (isinstance(a, Outcome) and a.correct)]
 
     def _keep_clean(self, batch: Batch, heard: Heard) -> None:
         """Keep the answers to clean images that were heard during an attack."""
-        unknown = {image_id for image_id, _ in self._memory.missing((None, None), [(i, 0.0) for i in batch.ids])}
-        said = {row: logits for row, logits in heard.clean().items() if batch.ids[row] in unknown}
+        known = self._memory.known((None, None))
+        said = {row: logits for row, logits in heard.clean().items() if (batch.ids[row], 0.0) not in known}
         if said:
             answers = answered(self.images, batch.select(list(said)), torch.stack(list(said.values())))
             self._memory.keep((None, None), {(outcome.image, 0.0): outcome for outcome in answers})

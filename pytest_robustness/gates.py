@@ -1,14 +1,21 @@
 """Gates: what is required of a measurement, and the sentences that say why it passed or failed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.measurements import furthest_off, missing_text, needed_for, proportion_text
+from pytest_robustness.measurements import (
+    BreakingPoints,
+    CorruptionErrors,
+    furthest_off,
+    missing_text,
+    needed_for,
+    proportion_text,
+)
 from pytest_robustness.records import Evaluation, Ladder, Verdict, strength_text
 from pytest_robustness.stats import proportion_interval
 
-__all__ = ["AccuracyAtLeast", "GateFailed", "HoldsUntil", "VoteRecovers"]
+__all__ = ["AccuracyAtLeast", "BreaksNoEarlier", "CorruptionErrorAtMost", "GateFailed", "HoldsUntil", "VoteRecovers"]
 
 _NAMED = 5
 
@@ -125,6 +132,84 @@ class HoldsUntil:
             margin=None if measured is None else measured - self.strength,
             n=len(ladders),
             ladders=tuple(ladders),
+        )
+
+
+@dataclass(frozen=True)
+class BreaksNoEarlier:
+    """All but at most the share `quantile`, in [0, 1), of the images hold at every level until `at_least`."""
+
+    at_least: float
+    quantile: float
+
+    def judge(self, points: BreakingPoints) -> Verdict:
+        ladders = points.ladders
+        unit, stress = ladders[0].unit, ladders[0].stress
+        required = f"{unit} {strength_text(unit, self.at_least)}"
+        measured = points.quantile(self.quantile)
+        holding = sum((ladder.held or 0.0) >= self.at_least for ladder in ladders)
+        passed = measured >= self.at_least
+        reason = (
+            f"{self.quantile:g} quantile {unit} {strength_text(unit, measured)}, required >= {strength_text(unit, self.at_least)}\n"
+            f"{holding} of {len(ladders)} images hold until {required}; {repr(points).partition(': ')[2]}"
+        )
+        # Those that are wrong when clean last: they are counted, and show nothing of the stress.
+        fallen = sorted(
+            (ladder for ladder in ladders if ladder.broke is not None),
+            key=lambda own: (own.held is None, own.broke, own.image),
+        )
+        if not passed:
+            reason += "".join(f"\n{_ladder_sentence(ladder)}" for ladder in fallen[:_NAMED]) + _and_more(fallen)
+        return Verdict(
+            gate="breaking-point",
+            claim=f"{self.quantile:g} quantile of the breaking points under {stress} >= {required}",
+            status="pass" if passed else "fail",
+            reason=reason,
+            measured=measured,
+            required=float(self.at_least),
+            margin=measured - self.at_least,
+            n=len(ladders),
+            ladders=ladders,
+        )
+
+
+@dataclass(frozen=True)
+class CorruptionErrorAtMost:
+    """The mean corruption error is at most this: normalized, 1 being the error of the normalizer, or the plain mean error."""
+
+    at_most: float
+    normalizer: Mapping[str, float] | None
+
+    def __post_init__(self) -> None:
+        top = 1.0 if self.normalizer is None else 3.0
+        if isinstance(self.at_most, bool) or not isinstance(self.at_most, (int, float)) or not 0 < self.at_most < top:
+            raise InputError(
+                f"expected at_most in (0, {top:g}), a share, got {self.at_most!r}; what papers print as 76.7 is 0.767"
+            )
+
+    def judge(self, measured: CorruptionErrors) -> Verdict:
+        plain = self.normalizer is None
+        value = measured.mean if self.normalizer is None else measured.mean_corruption_error(self.normalizer)
+        # The tolerance keeps 0.3 + 0.2 from being more than 0.5.
+        passed = value <= self.at_most + 1e-9
+        means = {name: sum(errors) / len(errors) for name, errors in measured.errors.items()}
+        worst = sorted(means.items(), key=lambda pair: (-pair[1], pair[0]))[:_NAMED]
+        name = "mean error" if plain else "mean corruption error"
+        reason = (
+            f"{name} {value:.4g}, required <= {self.at_most:g}"
+            f"\n{'' if plain else f'mean error {measured.mean:.4g}, '}clean error {measured.clean_error:.4g}, {len(measured.clean.outcomes)} images"
+            f"\nlargest: {', '.join(f'{name} {error:.4g}' for name, error in worst)}"
+        )
+        return Verdict(
+            gate="corruption-error",
+            claim=f"{name} under {len(means)} common corruptions <= {self.at_most:g}",
+            status="pass" if passed else "fail",
+            reason=reason,
+            measured=value,
+            required=float(self.at_most),
+            margin=self.at_most - value,
+            n=len(measured.clean.outcomes),
+            evaluations=(measured.clean, *(own for found in measured.evaluations.values() for own in found)),
         )
 
 

@@ -17,7 +17,17 @@ from PIL import Image, UnidentifiedImageError
 
 from pytest_robustness.errors import InputError
 
-__all__ = ["Kind", "check_kinds", "check_sizes", "data_uri", "read_image", "read_overlay"]
+__all__ = [
+    "Kind",
+    "as_floats",
+    "as_jpeg",
+    "check_kinds",
+    "check_sizes",
+    "data_uri",
+    "read_image",
+    "read_overlay",
+    "read_pixels",
+]
 
 Kind: TypeAlias = Literal["grey", "alpha", "16-bit"]
 
@@ -58,7 +68,25 @@ def read_image(
     crop: int | None = None,
     data: bytes | None = None,
 ) -> torch.Tensor:
-    """The pixels of one file, (3, h, w) float32 in [0, 1]; `data` are its bytes where they have been read already.
+    """The pixels of one file, (3, h, w) float32 in [0, 1]: those of `read_pixels`, which says how they are read."""
+    return as_floats(read_pixels(path, accept=accept, resize=resize, crop=crop, data=data))
+
+
+def as_floats(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels as `read_pixels` gives them, as float32 in [0, 1]."""
+    return pixels if pixels.dtype == torch.float32 else pixels.float() / 255
+
+
+def read_pixels(
+    path: Path,
+    *,
+    accept: Collection[Kind] = (),
+    resize: int | None = None,
+    crop: int | None = None,
+    data: bytes | None = None,
+) -> torch.Tensor:
+    """The pixels of one file, (3, h, w) uint8, of grey with 16 bits float32 in [0, 1]; `data` are its bytes where they have been
+    read already.
 
     `resize` scales the short side to that many pixels (PIL's bilinear filter, which averages when it
     shrinks), `crop` cuts a square of that side from the centre: to the pixel what torchvision's Resize and
@@ -95,18 +123,25 @@ def read_overlay(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """
     image, deep = _decoded(path)
     if image.mode in ("RGBA", "LA") or "transparency" in image.info:
-        pixels = _pixels(image.convert("RGBA"))
+        pixels = as_floats(_pixels(image.convert("RGBA")))
         return pixels[:3], pixels[3:]
-    colour = _pixels(_as_rgb(image, deep, path, get_args(Kind)))
+    colour = as_floats(_pixels(_as_rgb(image, deep, path, get_args(Kind))))
     return colour, torch.ones_like(colour[:1])
 
 
 def data_uri(pixels: torch.Tensor) -> str:
     """The pixels, (3, h, w) in [0, 1], as a PNG in a data URI, for a report."""
-    array = (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     stream = io.BytesIO()
-    Image.fromarray(array).save(stream, format="PNG", optimize=True)
+    _picture(pixels).save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def as_jpeg(pixels: torch.Tensor, *, quality: int) -> torch.Tensor:
+    """The pixels, (3, h, w) in [0, 1], rounded to 8 bits, written to a JPEG file and read again; quality 1 to 100."""
+    stream = io.BytesIO()
+    _picture(pixels).save(stream, format="JPEG", quality=quality)
+    with Image.open(stream) as image:
+        return as_floats(_pixels(image)).to(pixels.device)
 
 
 def _decoded(path: Path, data: bytes | None = None) -> tuple[Image.Image, bool]:
@@ -162,9 +197,17 @@ def _as_rgb(image: Image.Image, deep: bool, path: Path, accept: Collection[Kind]
     return image if image.mode.startswith("I") else image.convert("RGB")
 
 
+def _picture(pixels: torch.Tensor) -> Image.Image:
+    """Pixels, (3, h, w) in [0, 1], rounded to 8 bits."""
+    levels = pixels.detach().clamp(0, 1).mul_(255).round_().to(torch.uint8).cpu().numpy()
+    # Plane by plane: a third of the time of what would have to be put into another order first.
+    return Image.merge("RGB", [Image.fromarray(plane) for plane in levels])
+
+
 def _pixels(image: Image.Image) -> torch.Tensor:
     array = numpy.asarray(image)
     if array.ndim == 2:
         grey = torch.from_numpy(array.astype(numpy.float32) / 65535)
         return grey.expand(3, -1, -1).contiguous()
-    return torch.from_numpy(array.transpose(2, 0, 1).astype(numpy.float32) / 255)
+    # A copy: what Pillow lends is read-only.
+    return torch.from_numpy(array.transpose(2, 0, 1).copy("K"))

@@ -3,11 +3,9 @@
 import collections
 import concurrent.futures
 import contextlib
-import difflib
 import functools
 import hashlib
 import itertools
-import operator
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,9 @@ from typing import TypeAlias, TypeVar
 
 import torch
 
+from pytest_robustness.classes import ClassList, nearest, read_classes
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import Kind, check_kinds, check_sizes, read_image
+from pytest_robustness.images import Kind, as_floats, check_kinds, check_sizes, read_pixels
 from pytest_robustness.recent import Recent
 from pytest_robustness.records import path_text
 from pytest_robustness.types import Accepted, Batch, Images
@@ -46,9 +45,9 @@ class LabelledImage:
 class ImageSet:
     """Labelled images of one size, decoded when they are needed and never all in memory.
 
-    The images decoded last are kept, up to 256 MB: the levels of a ladder ask for the same batch again.
+    The images decoded last are kept, up to 256 MB of bytes: the levels of a ladder ask for the same batch again.
     `images` are in the order of their ids. `classes` are the model's classes in the model's order: an
-    accepted class is an index into them.
+    accepted class is an index into them. `groups` are named sets of classes, as indices.
     """
 
     def __init__(
@@ -60,9 +59,11 @@ class ImageSet:
         accept: Collection[Kind] = (),
         resize: int | None = None,
         crop: int | None = None,
+        groups: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         self.name = name
         self.classes = tuple(classes)
+        self.groups = dict(groups or {})
         self.images = tuple(sorted(images, key=lambda image: image.id))
         check_sizes(name, resize=resize, crop=crop)
         self._accept, self._resize, self._crop = check_kinds(accept, name), resize, crop
@@ -87,12 +88,28 @@ class ImageSet:
             return self._by_id[image_id]
         except KeyError:
             raise InputError(
-                f"{self.name}: expected the id of one of its {len(self)} images, got {image_id!r}{_nearest(image_id, self._by_id)}"
+                f"{self.name}: expected the id of one of its {len(self)} images, got {image_id!r}{nearest(image_id, self._by_id)}"
             ) from None
 
     def accepted(self, image: LabelledImage) -> tuple[str, ...]:
         """The names of the image's accepted classes."""
         return tuple(self.classes[label] for label in image.labels)
+
+    def indices(self, name: str) -> tuple[int, ...]:
+        """The classes that a name stands for: those of a group, or all that are called so.
+
+        Raises InputError, with the nearest name, where it is neither.
+        """
+        found = self.groups.get(name) or tuple(index for index, known in enumerate(self.classes) if known == name)
+        if not found:
+            known = [*self.groups, *self.classes]
+            raise InputError(f"{self.name}: expected a class or a group of classes, got {name!r}{nearest(name, known)}")
+        return found
+
+    def of_group(self, name: str) -> tuple[LabelledImage, ...]:
+        """The images with an accepted class among those that the name stands for; InputError as `indices`."""
+        wanted = set(self.indices(name))
+        return tuple(image for image in self.images if wanted & set(image.labels))
 
     def digest(self) -> str:
         """SHA-256 over ids, accepted classes, preprocessing and the bytes of every file, as 64 hex digits.
@@ -177,14 +194,16 @@ class ImageSet:
         return read
 
     def _decoded(self, image: LabelledImage) -> torch.Tensor:
-        kept = self._recent.get(image.id)
-        if kept is None:
+        pixels = self._recent.get(image.id)
+        if pixels is None:
             data = _file_bytes(image.path)
-            kept = read_image(image.path, accept=self._accept, resize=self._resize, crop=self._crop, data=data)
+            pixels = read_pixels(image.path, accept=self._accept, resize=self._resize, crop=self._crop, data=data)
             if data is not None:
                 self._digests[image.id] = hashlib.sha256(data).hexdigest()
-            self._recent.put(image.id, kept)
-        return kept
+            # As bytes, which are a quarter of the floats; the few images of 16 bits are decoded anew.
+            if pixels.dtype == torch.uint8:
+                self._recent.put(image.id, pixels)
+        return as_floats(pixels)
 
     def _file_digest(self, image: LabelledImage) -> str:
         if image.id not in self._digests:
@@ -198,16 +217,17 @@ class ImageSet:
 def image_folder(
     root: str | Path,
     *,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | str | Path | None = None,
     accept: Collection[Kind] = (),
     resize: int | None = None,
     crop: int | None = None,
 ) -> ImageSet:
     """The images of a folder that has one folder per class: `root/<class>/**/<image>`.
 
-    `classes` are the model's classes in the model's order; without it, the folders' names in
+    `classes` are the model's classes in the model's order, or the path of a YAML file with them and groups of
+    them (see `classes`); `root/classes.yaml` is found without it. Where nothing lists them, the folders' names in
     alphabetical order are taken, as torchvision's ImageFolder does. `accept`, `resize` and `crop` are
-    those of `images.read_image`. Hidden files and folders and files without an image's ending are left alone.
+    those of `images.read_pixels`. Hidden files and folders and files without an image's ending are left alone.
 
     Raises InputError where the folder is missing or empty, or a folder's name is not a class.
     """
@@ -219,50 +239,54 @@ def image_folder(
         raise InputError(
             f"{root}: expected one folder per class, found no folder in it; sort the images into class folders"
         )
-    names = list(folders) if classes is None else list(classes)
+    if classes is None and (root / "classes.yaml").is_file():
+        known = read_classes(root / "classes.yaml", names=folders)
+    else:
+        known = _class_list(folders if classes is None else classes)
     for folder in folders:
         # A misspelt folder is told even while it is empty.
-        _index(folder, names, root / folder)
+        known.index(folder, str(root / folder))
     files = {
         path.relative_to(root).as_posix(): [folder]
         for folder in folders
         for path in (root / folder).rglob("*")
         if path.suffix.lower() in _SUFFIXES and path.is_file() and not _hidden(path.relative_to(root))
     }
-    return labelled_images(root, files, classes=names, accept=accept, resize=resize, crop=crop)
+    return labelled_images(root, files, classes=known, accept=accept, resize=resize, crop=crop)
 
 
 def labelled_images(
     root: str | Path,
     labels: Mapping[str, Collection[str | int]],
     *,
-    classes: Sequence[str],
+    classes: Sequence[str] | str | Path | ClassList,
     accept: Collection[Kind] = (),
     resize: int | None = None,
     crop: int | None = None,
 ) -> ImageSet:
     """Images named one by one: path below `root` -> accepted classes, by name or by index.
 
-    An image with several accepted classes is right when the model gives any of them. A name that stands
+    `classes` are those of `image_folder`. An image with several accepted classes is right when the model gives any of
+    them; classes that the YAML file accepts together are added. A name that stands
     for two classes (ImageNet has two "crane") has to be given by index.
 
     Raises InputError for an empty set, an image without a class, or a class that is unknown or ambiguous.
     """
-    root = Path(root)
+    root, known = Path(root), _class_list(classes)
     images = []
     for path, accepted in labels.items():
         if isinstance(accepted, str):
             raise InputError(
                 f"{root / path}: expected a list of accepted classes, got {accepted!r}; write [{accepted!r}]"
             )
-        indices = {_index(label, classes, root / path) for label in accepted}
-        images.append(LabelledImage(path, root / path, tuple(sorted(indices))))
+        indices = {known.index(label, str(root / path)) for label in accepted}
+        images.append(LabelledImage(path, root / path, known.accepted(indices)))
     for image in images:
         if not image.labels:
-            raise InputError(
-                f"{image.path}: expected at least one accepted class, got none; name one of {_some(classes)}"
-            )
-    return ImageSet(images, classes, name=path_text(root), accept=accept, resize=resize, crop=crop)
+            raise InputError(f"{image.path}: expected at least one accepted class, got none; name one of {known}")
+    return ImageSet(
+        images, known.names, name=path_text(root), accept=accept, resize=resize, crop=crop, groups=known.groups
+    )
 
 
 def _staged(
@@ -284,36 +308,13 @@ def _raised(read: torch.Tensor | InputError) -> torch.Tensor:
     return read
 
 
-def _index(label: str | int, classes: Sequence[str], where: Path) -> int:
-    if not isinstance(label, str):
-        # Whatever counts as an index in Python, numpy's integers among it.
-        label = operator.index(label)
-        if not 0 <= label < len(classes):
-            raise InputError(
-                f"{where}: expected a class index from 0 to {len(classes) - 1}, got {label}; check the labels"
-            )
-        return label
-    places = [index for index, name in enumerate(classes) if name == label]
-    if not places:
-        raise InputError(
-            f"{where}: expected one of {_some(classes)}, got the label {label!r}{_nearest(label, classes)}"
-        )
-    if len(places) > 1:
-        raise InputError(
-            f"{where}: expected one class called {label!r}, got those at {places}; give the index instead, to labelled_images"
-        )
-    return places[0]
+def _class_list(classes: Sequence[str] | str | Path | ClassList) -> ClassList:
+    if isinstance(classes, ClassList):
+        return classes
+    # A text of one-letter names is a sequence of names.
+    named = isinstance(classes, Path) or (isinstance(classes, str) and classes.endswith((".yaml", ".yml")))
+    return read_classes(classes) if named else ClassList(tuple(classes))  # type: ignore[arg-type]
 
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
-
-
-def _some(classes: Sequence[str]) -> str:
-    shown = ", ".join(classes[:3])
-    return f"{len(classes)} classes ({shown}{', ...' if len(classes) > 3 else ''})"
-
-
-def _nearest(got: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,11 +1,25 @@
 """Numbers that remember what they measure, so that a plain `assert` can explain itself."""
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
+from pytest_robustness.corruption_error import ALEXNET, mean_corruption_error, relative_mean_corruption_error
+from pytest_robustness.errors import InputError
 from pytest_robustness.records import Evaluation, Ladder, Outcome, strength_text
 from pytest_robustness.stats import proportion_interval
 
-__all__ = ["Accuracy", "BreakingPoint", "furthest_off", "missing_text", "needed_for", "proportion_text", "worst_first"]
+__all__ = [
+    "Accuracy",
+    "BreakingPoint",
+    "BreakingPoints",
+    "CorruptionErrors",
+    "furthest_off",
+    "missing_text",
+    "needed_for",
+    "proportion_text",
+    "worst_first",
+]
 
 
 class Accuracy(float):
@@ -60,6 +74,140 @@ class BreakingPoint(float):
             f"{unit} {strength_text(unit, strength)}: {outcome.answer}, accepted classes {outcome.subject:.2f}"
             for strength, outcome in self.ladder.rungs
         ]
+
+
+@dataclass(frozen=True)
+class BreakingPoints:
+    """Where each image of a set breaks under one stress: what it holds until, and what it breaks at.
+
+    Every image's answer is its own: it broke, never broke up to the last level, or was wrong when clean. An image
+    that was right again above its break is not monotone, which shows only where the levels beyond were looked at.
+    """
+
+    ladders: tuple[Ladder, ...]
+
+    def __len__(self) -> int:
+        return len(self.ladders)
+
+    def __iter__(self) -> Iterator[BreakingPoint]:
+        return map(BreakingPoint, self.ladders)
+
+    def __getitem__(self, image: str) -> BreakingPoint:
+        """The breaking point of the image of this id."""
+        for ladder in self.ladders:
+            if ladder.image == image:
+                return BreakingPoint(ladder)
+        raise InputError(f"expected the id of one of these {len(self)} images, got {image!r}")
+
+    @property
+    def wrong_when_clean(self) -> tuple[str, ...]:
+        """The images that were wrong without the stress."""
+        return tuple(ladder.image for ladder in self.ladders if ladder.held is None)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The images that were right when clean and broke."""
+        return tuple(ladder.image for ladder in self.ladders if ladder.held is not None and ladder.broke is not None)
+
+    @property
+    def unbroken(self) -> tuple[str, ...]:
+        """The images that held at every level."""
+        return tuple(ladder.image for ladder in self.ladders if ladder.broke is None)
+
+    @property
+    def not_monotone(self) -> tuple[str, ...]:
+        """The images that were right again above their break."""
+        return tuple(ladder.image for ladder in self.ladders if ladder.recovered is not None)
+
+    def quantile(self, share: float) -> float:
+        """The largest strength until which all but at most `share`, in [0, 1), of the images hold; 0 for those wrong when clean.
+
+        Never above the last level: an image that holds there may hold longer.
+        """
+        if not 0 <= share < 1:
+            raise InputError(
+                f"expected a quantile in [0, 1), got {share!r}; 0.1 lets a tenth of the images break earlier"
+            )
+        held = sorted(ladder.held or 0.0 for ladder in self.ladders)
+        # The tolerance keeps 0.7 * 10 from being 6.
+        return held[int(share * len(held) + 1e-9)]
+
+    def __repr__(self) -> str:
+        ladder = self.ladders[0]
+        last = f"{ladder.unit} {strength_text(ladder.unit, ladder.levels[-1])}"
+        parts = [f"{len(self.broken)} break", f"{len(self.unbroken)} never up to {last}"]
+        parts.append(f"{len(self.wrong_when_clean)} wrong when clean")
+        if any(own.above for own in self.ladders):
+            named = ", ".join(self.not_monotone[:3]) + (", ..." if len(self.not_monotone) > 3 else "")
+            parts.append(f"{len(self.not_monotone)} right again above their break" + (f" ({named})" if named else ""))
+        return f"breaking points of {len(self)} images under {ladder.stress}: {', '.join(parts)}"
+
+    def __str__(self) -> str:
+        """A row per image, those that break first at the top."""
+        rows = [(self._place(ladder), *self._row(ladder)) for ladder in self.ladders]
+        lines = [f"{image}: {text}" for _, image, text in sorted(rows)]
+        return "\n".join([*lines, repr(self)])
+
+    @staticmethod
+    def _place(ladder: Ladder) -> float:
+        return -1.0 if ladder.held is None else math.inf if ladder.broke is None else ladder.broke
+
+    @staticmethod
+    def _row(ladder: Ladder) -> tuple[str, str]:
+        if ladder.held is None:
+            return ladder.image, "wrong when clean"
+        held = f"holds until {ladder.unit} {strength_text(ladder.unit, ladder.held)}"
+        if ladder.broke is None:
+            return ladder.image, held
+        broke = f", breaks at {strength_text(ladder.unit, ladder.broke)} ({ladder.rungs[-1][1].answer})"
+        again = ladder.recovered
+        return ladder.image, held + broke + (
+            "" if again is None else f", right again at {strength_text(ladder.unit, again)}"
+        )
+
+
+@dataclass(frozen=True)
+class CorruptionErrors:
+    """The errors under common corruptions: by name, an evaluation at each severity, beside that of the clean images."""
+
+    clean: Evaluation
+    evaluations: Mapping[str, tuple[Evaluation, ...]]
+
+    @property
+    def clean_error(self) -> float:
+        """The share of clean images that are wrong."""
+        return 1 - Accuracy(self.clean)
+
+    @property
+    def errors(self) -> dict[str, tuple[float, ...]]:
+        """By name, the share of images that are wrong at severity 1, 2, 3, 4 and 5."""
+        return {name: tuple(1 - Accuracy(own) for own in found) for name, found in self.evaluations.items()}
+
+    @property
+    def mean(self) -> float:
+        """The mean of all errors, without a normalizer: what is reported for CIFAR-10-C."""
+        means = [sum(errors) / len(errors) for errors in self.errors.values()]
+        return sum(means) / len(means)
+
+    def mean_corruption_error(self, normalizer: Mapping[str, float] = ALEXNET) -> float:
+        """mCE, 1 for the normalizer itself: see `corruption_error.mean_corruption_error`."""
+        return mean_corruption_error(self.errors, normalizer=normalizer)
+
+    def relative_mean_corruption_error(self) -> float:
+        """Relative mCE: what corruptions add to the clean error, 1 for AlexNet; see `corruption_error`."""
+        return relative_mean_corruption_error(self.errors, self.clean_error)
+
+    def __repr__(self) -> str:
+        n = len(self.clean.outcomes)
+        return f"errors under {len(self.evaluations)} corruptions = {self.mean:.4g} (clean {self.clean_error:.4g}, {n} images)"
+
+    def __str__(self) -> str:
+        """A row per corruption with its errors at severities 1 to 5 and their mean, in percent."""
+        width = max(len(name) for name in ("error, %", *self.evaluations))
+        rows = [(name, [*errors, sum(errors) / len(errors)]) for name, errors in self.errors.items()]
+        heads = "".join(f"{head:>7}" for head in ("1", "2", "3", "4", "5", "mean"))
+        lines = [f"{name:<{width}}" + "".join(f"{100 * e:7.1f}" for e in errors) for name, errors in rows]
+        return "\n".join([f"{'error, %':<{width}}{heads}", *lines, repr(self)])
 
 
 def proportion_text(evaluation: Evaluation) -> str:

@@ -127,7 +127,8 @@ class Ladder:
 
     The rungs begin with strength 0; only the last one can be wrong. `levels` are all the strengths that
     were planned, `held` the largest at which top-1 was still right, None where the clean image is wrong
-    already; `broke` is the smallest at which it was not, None where it never broke.
+    already; `broke` is the smallest at which it was not, None where it never broke. `above` are the rungs beyond
+    the break, where they were looked at.
     """
 
     image: str
@@ -135,6 +136,7 @@ class Ladder:
     unit: str
     levels: tuple[float, ...]
     rungs: tuple[tuple[float, Outcome], ...]
+    above: tuple[tuple[float, Outcome], ...] = ()
 
     @property
     def held(self) -> float | None:
@@ -145,6 +147,11 @@ class Ladder:
     def broke(self) -> float | None:
         strength, outcome = self.rungs[-1]
         return None if outcome.correct else strength
+
+    @property
+    def recovered(self) -> float | None:
+        """The smallest strength above the break at which top-1 is right again, None where none was found."""
+        return next((strength for strength, outcome in self.above if outcome.correct), None)
 
 
 @dataclass(frozen=True)
@@ -186,8 +193,8 @@ class Provenance:
 class Verdict:
     """One judged gate: what was asked, what was measured, and the sentence that says why it passed or not.
 
-    `test` is the pytest node id, `run` the key of the Provenance. `measured`, `required` and `margin`
-    (measured - required, in the unit of the gate) are None where the gate measured nothing, as in an error.
+    `test` is the pytest node id, `run` the key of the Provenance. `measured`, `required` and `margin` (by how much
+    the bar is cleared, in the unit of the gate) are None where the gate measured nothing, as in an error.
     `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
     the test itself asked for, by xfail or by catching it.
     """

@@ -15,7 +15,6 @@ import pytest
 if TYPE_CHECKING:
     from _pytest._code.code import ReprExceptionInfo
 
-    from pytest_robustness.measurements import Accuracy, BreakingPoint
     from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
 
@@ -105,14 +104,13 @@ def _error(item: pytest.Item, raised: BaseException) -> "Verdict":
     return Verdict(gate="error", claim=item.name, status="error", reason=f"{kind}{raised}")
 
 
-def _own_rule(
-    item: pytest.Item, raised: BaseException | None, measurements: "Sequence[Accuracy | BreakingPoint]"
-) -> "Verdict":
+def _own_rule(item: pytest.Item, raised: BaseException | None, measurements: "Sequence[object]") -> "Verdict":
     from pytest_robustness.records import Verdict
 
     lines = [] if raised is None else [str(raised).partition("\n")[0]]
     # Of several measurements none is the one that the rule is about.
-    only = float(measurements[0]) if len(measurements) == 1 else math.inf
+    numbers = [measurement for measurement in measurements if isinstance(measurement, float)]
+    only = float(numbers[0]) if len(numbers) == len(measurements) == 1 else math.inf
     return Verdict(
         gate="own-rule",
         claim=f"the rule of {item.name}",

@@ -5,24 +5,37 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from pytest_robustness.corruption_error import ALEXNET
+from pytest_robustness.corruptions import COMMON, Corruption
+from pytest_robustness.curves import Curve
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
-from pytest_robustness.gates import AccuracyAtLeast, GateFailed, HoldsUntil, VoteRecovers
+from pytest_robustness.gates import (
+    AccuracyAtLeast,
+    BreaksNoEarlier,
+    CorruptionErrorAtMost,
+    GateFailed,
+    HoldsUntil,
+    VoteRecovers,
+)
 from pytest_robustness.loading import ImageSet, LabelledImage
-from pytest_robustness.measurements import Accuracy, BreakingPoint, worst_first
+from pytest_robustness.measurements import Accuracy, BreakingPoint, BreakingPoints, CorruptionErrors, worst_first
 from pytest_robustness.records import Evaluation, Ladder, Picture, Verdict
-from pytest_robustness.search import climb, evenly, sweep
+from pytest_robustness.search import climb, planned, sweep
 from pytest_robustness.types import Attack, Perturbation, Voter
+from pytest_robustness.views import curves, pictures
 
 __all__ = ["Album", "Chosen", "Robustness"]
 
 Chosen: TypeAlias = LabelledImage | str | ImageSet | Iterable[LabelledImage | str]
 """One image or several, as objects or as ids; an ImageSet stands for all of its images."""
 
-_M = TypeVar("_M", Accuracy, BreakingPoint)
+_M = TypeVar("_M", Accuracy, BreakingPoint, BreakingPoints, CorruptionErrors)
+
+_IMAGENET_CLASSES = 1000
 
 
 class Album:
@@ -64,7 +77,7 @@ class Robustness:
     ) -> None:
         self.engine = engine
         self.verdicts: list[Verdict] = []
-        self.measurements: list[Accuracy | BreakingPoint] = []
+        self.measurements: list[Accuracy | BreakingPoint | BreakingPoints | CorruptionErrors | Curve] = []
         self._company = company
         self._fast = fast
         self._album = album if album is not None else Album()
@@ -95,21 +108,95 @@ class Robustness:
         ids = self._ids(self.engine.images if images is None else images)
         return tuple(self._measured(Accuracy(evaluation)) for evaluation in sweep(self.engine, ids, stress, strengths))
 
+    def sweep(
+        self,
+        image: LabelledImage | str,
+        stress: Attack | Perturbation,
+        strengths: Sequence[float],
+        *,
+        intruder: str | Collection[str] | None = None,
+    ) -> Curve:
+        """The image's answers at all these strengths, ascending, in one table: `print(robustness.sweep(...))`.
+
+        `intruder` names the class, or the group of classes, that is expected to take over; without it, it is the top-1 at
+        the largest strength that is not accepted. Raises InputError as `accuracy` does, for strengths that don't ascend,
+        and for an intruder that is no class.
+        """
+        return self.sweeps(image, stress, strengths, intruder=intruder)[0]
+
+    def sweeps(
+        self,
+        images: Chosen,
+        stress: Attack | Perturbation,
+        strengths: Sequence[float],
+        *,
+        intruder: str | Collection[str] | None = None,
+    ) -> tuple[Curve, ...]:
+        """The curve of each of these images; they share batches. Raises InputError as `sweep` does."""
+        found = curves(self.engine, self._ids(images), stress, strengths, intruder)
+        self.measurements.extend(found)
+        return found
+
     def breaking_point(
-        self, image: LabelledImage | str, stress: Attack | Perturbation, *, up_to: float | None = None, levels: int = 20
+        self,
+        image: LabelledImage | str,
+        stress: Attack | Perturbation,
+        *,
+        up_to: float | None = None,
+        levels: int = 20,
+        tolerance: float | None = None,
     ) -> BreakingPoint:
         """The smallest of `levels` equal steps up to `up_to` at which the image's top-1 is not accepted.
 
-        `up_to` is the largest strength of the stress where it is left out. Infinity where the image holds
-        throughout, 0 where the clean image is wrong already.
+        `up_to` is the largest strength of the stress where it is left out. With a `tolerance`, in the unit of the stress,
+        the step before the break is halved until the image is known to hold no further below it than that. Infinity
+        where the image holds throughout, 0 where the clean image is wrong already.
         """
         ids = self._ids(image)
         if len(ids) != 1:
-            raise InputError(f"expected one image to find the breaking point of, got {len(ids)}; ask image by image")
-        if up_to is None and math.isinf(stress.limit):
-            raise InputError(f"{stress!r}: expected up_to=, because {stress.unit} has no largest value; name one")
-        top = stress.limit if up_to is None else up_to
-        return self._measured(BreakingPoint(self._climbed(ids, stress, top, levels)[0]))
+            raise InputError(
+                f"expected one image to find the breaking point of, got {len(ids)}; ask for the breaking_points of several"
+            )
+        ladders = self._climbed(ids, stress, _top(stress, up_to), levels, tolerance=tolerance)
+        return self._measured(BreakingPoint(ladders[0]))
+
+    def breaking_points(
+        self,
+        stress: Attack | Perturbation,
+        *,
+        images: Chosen | None = None,
+        up_to: float | None = None,
+        levels: int = 20,
+        tolerance: float | None = None,
+        beyond: bool = False,
+    ) -> BreakingPoints:
+        """The breaking point of each of the images (all without `images`), as `breaking_point` finds it.
+
+        With `beyond`, the levels above an image's break are visited as well, and images that are right again there are
+        counted and named. It costs what a sweep costs; without it, an image leaves at its first break.
+        """
+        ids = self._ids(self.engine.images if images is None else images)
+        ladders = self._climbed(ids, stress, _top(stress, up_to), levels, tolerance=tolerance, beyond=beyond)
+        return self._measured(BreakingPoints(ladders))
+
+    def corruption_errors(
+        self, corruptions: Sequence[str] = COMMON, *, images: Chosen | None = None
+    ) -> CorruptionErrors:
+        """The errors of the images (all without `images`) under each of these corruptions at severities 1 to 5.
+
+        The fifteen common corruptions without names. In memory: errors on the published files, which are JPEG compressed
+        after the corruption, differ. Raises InputError for a name that is no corruption, and as `accuracy` does.
+        """
+        ids = self._ids(self.engine.images if images is None else images)
+        stresses = {name: Corruption(name) for name in corruptions}
+        if not stresses:
+            raise InputError(
+                "expected at least one corruption, got none; leave corruptions out for the fifteen common ones"
+            )
+        with self.engine.steady():
+            clean = self.engine.evaluate(ids)
+            found = {name: sweep(self.engine, ids, stress, stress.grades) for name, stress in stresses.items()}
+        return self._measured(CorruptionErrors(clean, found))
 
     def assert_accuracy(
         self,
@@ -144,6 +231,65 @@ class Robustness:
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.broke is not None]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
         self._conclude(HoldsUntil(strength).judge(ladders), stress, worst)
+
+    def assert_breaking_point(
+        self,
+        stress: Attack | Perturbation,
+        *,
+        at_least: float,
+        quantile: float = 0.1,
+        images: Chosen | None = None,
+        up_to: float | None = None,
+        levels: int = 10,
+        tolerance: float | None = None,
+    ) -> None:
+        """All but at most the share `quantile` of the images (all without `images`) hold at every level until `at_least`.
+
+        The levels are `levels` equal steps up to `up_to`, and `at_least`, which `up_to` is where it is left out: a larger one tells
+        by how much the bar is cleared. An image that is wrong when clean holds until 0.
+
+        Raises GateFailed where more images break earlier, InputError as `accuracy` does.
+        """
+        ids = self._ids(self.engine.images if images is None else images)
+        self.engine.case(stress, at_least)
+        top = at_least if up_to is None else up_to
+        if not 0 < at_least <= top:
+            raise InputError(f"{stress!r}: expected at_least in (0, {top:g}], got {at_least!r}")
+        ladders = self._climbed(ids, stress, top, levels, also=at_least, tolerance=tolerance)
+        # An image that is wrong when clean has no stressed picture to show.
+        broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.held is not None and ladder.broke]
+        worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
+        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, worst)
+
+    def assert_corruption_accuracy(
+        self, corruption: str, severity: int, *, at_least: float, images: Chosen | None = None
+    ) -> None:
+        """`assert_accuracy` under one of the common corruptions at a severity from 1 to 5."""
+        self.assert_accuracy(Corruption(corruption), severity, at_least=at_least, images=images)
+
+    def assert_mean_corruption_error(
+        self,
+        *,
+        at_most: float,
+        normalizer: Mapping[str, float] | None = ALEXNET,
+        corruptions: Sequence[str] = COMMON,
+        images: Chosen | None = None,
+    ) -> None:
+        """The mean corruption error of the images (all without `images`) is at most this; AlexNet's is 1.
+
+        `normalizer` has the mean error, in [0, 1], of the model that every corruption's error is divided by; None
+        stands for no division, as is usual for CIFAR-10-C. Raises GateFailed where it is more, InputError as
+        `corruption_errors` does, and for AlexNet's errors on other classes than ImageNet's.
+        """
+        gate = CorruptionErrorAtMost(at_most, normalizer)
+        classes = len(self.engine.images.classes)
+        if normalizer is ALEXNET and classes != _IMAGENET_CLASSES:
+            raise InputError(
+                f"expected normalizer=, because AlexNet's errors are on ImageNet's 1000 classes and this set has {classes}; "
+                "give None for the plain mean error"
+            )
+        measured = self.corruption_errors(corruptions, images=images)
+        self._conclude(gate.judge(measured), None, ())
 
     def assert_vote_recovers(self, image: Chosen, stress: Perturbation, strength: float, vote: Voter) -> None:
         """Under the stress, the vote's majority is an accepted class; of several images, for every one.
@@ -193,13 +339,23 @@ class Robustness:
                 return Evaluation(evaluation.case, evaluation.outcomes[:decided])
 
     def _climbed(
-        self, ids: Sequence[str], stress: Attack | Perturbation, strength: float, levels: int
+        self,
+        ids: Sequence[str],
+        stress: Attack | Perturbation,
+        strength: float,
+        levels: int,
+        *,
+        also: float | None = None,
+        tolerance: float | None = None,
+        beyond: bool = False,
     ) -> tuple[Ladder, ...]:
         self.engine.case(stress, strength)
-        steps = evenly(strength, levels)
+        steps = planned(stress, strength, levels)
+        if also is not None and also not in steps:
+            steps = tuple(sorted((*steps, also)))
         with self.engine.steady():
             self._along(ids, (stress, steps), lambda company: climb(self.engine, company, stress, steps))
-            return climb(self.engine, ids, stress, steps)
+            return climb(self.engine, ids, stress, steps, tolerance=tolerance, beyond=beyond)
 
     def _along(
         self, ids: Sequence[str], question: tuple[Any, ...], evaluate: Callable[[Sequence[str]], object]
@@ -229,13 +385,18 @@ class Robustness:
         self, verdict: Verdict, stress: Attack | Perturbation | None, worst: Sequence[tuple[str, float]]
     ) -> None:
         """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed."""
-        pictures: tuple[Picture, ...] = ()
+        views: tuple[Picture, ...] = ()
         if verdict.status != "pass" and stress is not None:
             shown = worst[: self._album.take(verdict.claim, len(worst))]
-            pictures = tuple(
-                p for image_id, strength in shown for p in self.engine.pictures(image_id, stress, strength)
-            )
-        verdict = dataclasses.replace(verdict, pictures=pictures, run=self.engine.provenance.key)
+            views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
+        verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
         self.verdicts.append(verdict)
         if verdict.status != "pass":
             raise GateFailed(verdict)
+
+
+def _top(stress: Attack | Perturbation, up_to: float | None) -> float:
+    """The strength that a search ends at: the largest of the stress unless it is named."""
+    if up_to is None and math.isinf(stress.limit):
+        raise InputError(f"{stress!r}: expected up_to=, because {stress.unit} has no largest value; name one")
+    return stress.limit if up_to is None else up_to

@@ -2,17 +2,26 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Evaluation, Ladder, Outcome
-from pytest_robustness.types import Attack, Perturbation, fits
+from pytest_robustness.types import Attack, Perturbation, fits, grades_of
 
-__all__ = ["climb", "evenly", "sweep"]
+__all__ = ["climb", "evenly", "planned", "sweep"]
+
+_Rungs: TypeAlias = list[tuple[float, Outcome]]
 
 # So many images cost little more than one, also on a CPU.
 _ROOM = 8
+
+
+def planned(stress: Attack | Perturbation, strength: float, levels: int) -> tuple[float, ...]:
+    """The levels up to and including `strength`: `levels` equal steps, or those that the stress comes in."""
+    grades = grades_of(stress)
+    return evenly(strength, levels) if grades is None else tuple(grade for grade in grades if grade <= strength)
 
 
 def evenly(strength: float, levels: int) -> tuple[float, ...]:
@@ -34,19 +43,38 @@ def _tidy(level: float) -> float:
 
 
 def climb(
-    engine: Engine, ids: Sequence[str], stress: Attack | Perturbation, levels: Sequence[float]
+    engine: Engine,
+    ids: Sequence[str],
+    stress: Attack | Perturbation,
+    levels: Sequence[float],
+    *,
+    tolerance: float | None = None,
+    beyond: bool = False,
 ) -> tuple[Ladder, ...]:
     """One ladder per image: strength 0, then the levels in ascending order until top-1 is not accepted.
 
     Exact at the levels it visits, unlike bisection: a stronger stress is not always the worse one, and an
     image that breaks at one level is not asked about a higher one. Images that hold share batches.
 
-    Raises InputError where `levels` is empty, not ascending or outside the range of the stress.
+    With a `tolerance`, what lies between the last level that held and the first that did not is halved, for each
+    image, until they are no further apart; the break is then one of those in between, where there are several. With
+    `beyond`, the levels above the break are visited too.
+
+    Raises InputError where `levels` is empty, not ascending or outside the range of the stress, and for a tolerance
+    that is not > 0.
     """
     if not levels or any(low >= high for low, high in zip((0.0, *levels), levels, strict=False)):
         raise InputError(f"{stress!r}: expected ascending levels > 0, got {tuple(levels)}")
+    if tolerance is not None and not tolerance > 0:
+        raise InputError(
+            f"expected a tolerance > 0 in {stress.unit}, got {tolerance!r}; leave it out for the levels alone"
+        )
+    if tolerance is not None and grades_of(stress) is not None:
+        raise InputError(
+            f"{stress!r}: expected no tolerance, as there is nothing between two steps of {stress.unit}; leave it out"
+        )
     case = engine.case(stress, levels[-1])
-    rungs: dict[str, list[tuple[float, Outcome]]] = {image_id: [] for image_id in ids}
+    rungs: dict[str, _Rungs] = {image_id: [] for image_id in ids}
     standing: Sequence[str] = list(rungs)
     with engine.steady():
         recall = engine.recall(stress)
@@ -57,7 +85,13 @@ def climb(
             for outcome in outcomes:
                 rungs[outcome.image].append((level, outcome))
             standing = [outcome.image for outcome in outcomes if outcome.correct]
-    return tuple(Ladder(image_id, case.stress, case.unit, tuple(levels), tuple(rungs[image_id])) for image_id in rungs)
+        if tolerance is not None:
+            _refine(engine, stress, rungs, tolerance)
+        above = _above(engine, stress, rungs, levels) if beyond else {}
+    return tuple(
+        Ladder(image_id, case.stress, case.unit, tuple(levels), tuple(own), tuple(above.get(image_id, ())))
+        for image_id, own in rungs.items()
+    )
 
 
 def _evaluated(
@@ -66,8 +100,50 @@ def _evaluated(
     """The outcomes at a level. A few images leave room in their batch for the levels above, which are asked for at once; not
     those of an attack, which are dear and mostly not needed."""
     if level and not fits(stress, Attack):
-        engine.prefetch(ids, stress, above[: max(1, _ROOM // len(ids))])
+        ahead = above[: max(1, _ROOM // len(ids))]
+        engine.prefetch([(image_id, strength) for image_id in ids for strength in ahead], stress)
     return engine.evaluate(ids, stress, level).outcomes
+
+
+def _asked(engine: Engine, stress: Attack | Perturbation, asks: Sequence[tuple[str, float]]) -> list[Outcome]:
+    """The outcome of each image at its own strength; all of them share batches."""
+    engine.prefetch(asks, stress)
+    recall = engine.recall(stress)
+    return [
+        (recall([image_id], strength) or engine.evaluate([image_id], stress, strength).outcomes)[0]
+        for image_id, strength in asks
+    ]
+
+
+def _refine(engine: Engine, stress: Attack | Perturbation, rungs: Mapping[str, _Rungs], tolerance: float) -> None:
+    """Halve what lies between the last two rungs of every image that broke, all images at once."""
+    while True:
+        asks = []
+        for image_id, own in rungs.items():
+            if len(own) < 2 or own[-1][1].correct:
+                continue
+            held, broke = own[-2][0], own[-1][0]
+            middle = _tidy((held + broke) / 2)
+            # The comparison is of decimals: 0.15 - 0.1 is not more than 0.05.
+            if _tidy(broke - held) > tolerance * (1 + 1e-9) and held < middle < broke:
+                asks.append((image_id, middle))
+        if not asks:
+            return
+        for (image_id, middle), outcome in zip(asks, _asked(engine, stress, asks), strict=True):
+            own = rungs[image_id]
+            own[-1:] = [(middle, outcome), own[-1]] if outcome.correct else [(middle, outcome)]
+
+
+def _above(
+    engine: Engine, stress: Attack | Perturbation, rungs: Mapping[str, _Rungs], levels: Sequence[float]
+) -> dict[str, _Rungs]:
+    """The rungs at the levels above the break of every image that was right when clean and broke."""
+    broken = {image_id: own[-1][0] for image_id, own in rungs.items() if len(own) > 1 and not own[-1][1].correct}
+    asks = [(image_id, level) for image_id, broke in broken.items() for level in levels if level > broke]
+    found: dict[str, _Rungs] = {}
+    for (image_id, level), outcome in zip(asks, _asked(engine, stress, asks), strict=True):
+        found.setdefault(image_id, []).append((level, outcome))
+    return found
 
 
 def sweep(
@@ -85,7 +161,7 @@ def sweep(
         raise InputError(f"{stress!r}: expected at least one strength, got none")
     cases = [engine.case(stress, strength) for strength in strengths]
     if not isinstance(stress, Attack):
-        engine.prefetch(ids, stress, strengths)
+        engine.prefetch([(image_id, strength) for image_id in ids for strength in strengths], stress)
         return tuple(engine.evaluate(ids, stress, strength) for strength in strengths)
     latest: dict[str, Outcome] = {}
     outcomes: dict[float, tuple[Outcome, ...]] = {}

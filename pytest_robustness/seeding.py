@@ -6,7 +6,7 @@ CPU and GPU streams are both reproducible, and differ from each other.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -42,14 +42,31 @@ class Streams:
         """Uniform numbers in [0, 1), shape, dtype and device of `like` (n first), contiguous."""
         return self._draw(like, lambda row, generator: row.uniform_(generator=generator))
 
+    def poisson(self, rates: torch.Tensor) -> torch.Tensor:
+        """Poisson numbers with these means, shape, dtype and device of `rates` (n first), contiguous."""
+        # Contiguous first, as in `_draw`: the numbers are drawn in the order of the storage.
+        drawn = rates.clone(memory_format=torch.contiguous_format)
+        for row, generator in zip(drawn, self._generators(rates.device), strict=True):
+            row.copy_(torch.poisson(row, generator))
+        return drawn
+
+    def seeds(self) -> tuple[int, ...]:
+        """A number in [0, 2^63) per image, to seed another library's generator with."""
+        return tuple(_key(self.seed, self.purpose, image_id) for image_id in self.ids)
+
     def _draw(self, like: torch.Tensor, fill: Callable[[torch.Tensor, torch.Generator], torch.Tensor]) -> torch.Tensor:
         # Contiguous whatever the memory format of `like`: the order of the draws must not depend on it,
         # and drawing into channels_last storage is several times slower.
         drawn = torch.empty(like.shape, dtype=like.dtype, device=like.device)
-        generator = torch.Generator(device=like.device)
-        for row, image_id in zip(drawn, self.ids, strict=True):
-            fill(row, generator.manual_seed(_key(self.seed, self.purpose, image_id)))
+        for row, generator in zip(drawn, self._generators(like.device), strict=True):
+            fill(row, generator)
         return drawn
+
+    def _generators(self, device: torch.device) -> Iterator[torch.Generator]:
+        """One per image, at the start of its stream; the next one takes its place."""
+        generator = torch.Generator(device=device)
+        for seed in self.seeds():
+            yield generator.manual_seed(seed)
 
 
 def _key(seed: int, purpose: str, image_id: str) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "BatchClassifier",
     "Classifier",
     "Goal",
+    "Graded",
     "Images",
     "Logits",
     "LooksFirst",
@@ -34,6 +35,7 @@ __all__ = [
     "Votes",
     "constructor_call",
     "fits",
+    "grades_of",
 ]
 
 Images: TypeAlias = torch.Tensor
@@ -114,7 +116,9 @@ class Stress(Protocol):
     A stress is a frozen dataclass whose repr is its `constructor_call`; strength 0 leaves images as they are.
     """
 
-    unit: ClassVar[str]
+    @property
+    def unit(self) -> str:
+        """What strengths are counted in, in a word or two: reports say `FGSM() at epsilon 2/255`."""
 
     @property
     def limit(self) -> float:
@@ -126,6 +130,22 @@ class Perturbation(Stress, Protocol):
 
     def __call__(self, images: Images, strengths: Strengths, streams: Streams) -> Images:
         """Perturbed images, same shape; values may leave [0, 1]: the engine clamps."""
+
+
+@runtime_checkable
+class Graded(Stress, Protocol):
+    """A stress that comes in steps."""
+
+    grades: ClassVar[tuple[float, ...]]
+    """The strengths there are besides 0, ascending."""
+
+
+def grades_of(stress: Stress) -> tuple[float, ...] | None:
+    """The strengths of a stress that is `Graded`, None of any other.
+
+    Not by isinstance, which takes Python longer than to look an answer up.
+    """
+    return getattr(stress, "grades", None)
 
 
 @runtime_checkable

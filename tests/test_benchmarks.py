@@ -204,7 +204,7 @@ def test_the_command_prints_its_rows_with_positive_ratios(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "a,z"], "argument --only: expected parts out of a,b,c,d,e,f, got 'z'"),
+        (["--only", "a,z"], "argument --only: expected parts out of a,b,c,d,e,f,g, got 'z'"),
         (["--repeats", "0"], "argument --repeats: expected a whole number >= 1, got '0'"),
         (["--threads", "two"], "argument --threads: expected a whole number >= 1, got 'two'"),
     ],

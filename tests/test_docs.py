@@ -11,6 +11,7 @@ from pytest_robustness.session import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+STRESSES = (ROOT / "docs" / "stresses.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -48,6 +49,20 @@ def test_the_readmes_notebook_runs_as_it_stands(project: pytest.Pytester, monkey
     assert isinstance(names["robustness"], pytest_robustness.Robustness)
 
 
+def test_the_tests_of_the_page_on_stresses_run_as_they_stand(project: pytest.Pytester) -> None:
+    """On six pictures in place of an elephant and a zebra: what is wanted of them may not hold, but all of it runs."""
+    project.makeconftest((project.path / "conftest.py").read_text(encoding="utf-8"))
+    blocks = re.findall(r"```python\n(.*?)```", STRESSES, flags=re.DOTALL)
+    image = sorted((project.path / "images").rglob("*.png"))[0].relative_to(project.path / "images").as_posix()
+    text = "\n".join(blocks).replace("elephant.jpg", image).replace("zebra.png", "white.png")
+    # AlexNet's errors are those of another 1000 classes.
+    (project.path / "test_stresses.py").write_text(text.replace("at_most=0.75", "at_most=0.75, normalizer=None"))
+    result = project.runpytest_inprocess("-p", "no:randomly", "test_stresses.py")
+    found = result.parseoutcomes()
+    assert found.get("passed", 0) + found.get("failed", 0) == 5
+    assert "expected" not in result.stdout.str()
+
+
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:
     rows = re.findall(r"^\| `(--robustness-[a-z-]+)` \| `(robustness_[a-z_]+)` \|", README, flags=re.MULTILINE)
     assert rows == [
@@ -55,15 +70,17 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
     ]
 
 
-def test_the_readme_names_every_assertion_measurement_and_public_name() -> None:
+def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
     methods = [name for name in vars(pytest_robustness.Robustness) if name.startswith("assert_")]
-    for name in [*methods, "accuracy", "breaking_point"]:
-        assert f"robustness.{name}(" in README, name
+    for name in [*methods, "accuracy", "breaking_point", "breaking_points", "corruption_errors", "sweep", "sweeps"]:
+        assert f"robustness.{name}(" in README + STRESSES, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
-        assert f"{name}(" in README, name
+        assert f"{name}(" in README + STRESSES or f"@{name}(" in STRESSES, name
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "fixtures/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/stresses.md", "fixtures/README.md"]
+)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -18,6 +18,7 @@ from pytest_robustness.loading import ImageSet, image_folder, labelled_images
 from pytest_robustness.perturbations import GaussianNoise
 from pytest_robustness.records import Outcome
 from pytest_robustness.seeding import Streams
+from pytest_robustness.views import pictures
 
 
 class Linear(nn.Module):
@@ -215,7 +216,7 @@ def test_a_vote_reports_the_shares_of_its_voters(images: ImageSet) -> None:
 
 def test_pictures_show_the_clean_and_the_stressed_image(images: ImageSet) -> None:
     engine = Engine(Linear(), images, device="cpu")
-    clean, stressed = engine.pictures(ids(images)[0], GaussianNoise(), 0.2)
+    clean, stressed = pictures(engine, ids(images)[0], GaussianNoise(), 0.2)
     assert (clean.caption, stressed.caption) == ("clean", "sigma 0.2")
     assert clean.png != stressed.png
     assert clean.png.startswith("data:image/png;base64,")
@@ -575,7 +576,7 @@ def test_strengths_that_are_asked_for_ahead_share_batches(images: ImageSet) -> N
     _ = engine.provenance
     model.calls.clear()
     strengths = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    engine.prefetch(ids(images), GaussianNoise(), strengths)
+    engine.prefetch([(image_id, strength) for image_id in ids(images) for strength in strengths], GaussianNoise())
     assert model.calls == [32, 28]
     ahead = [engine.evaluate(ids(images), GaussianNoise(), strength) for strength in strengths[1:]]
     assert len(model.calls) == 2

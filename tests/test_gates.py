@@ -3,7 +3,15 @@
 import pytest
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.gates import AccuracyAtLeast, GateFailed, HoldsUntil, VoteRecovers
+from pytest_robustness.gates import (
+    AccuracyAtLeast,
+    BreaksNoEarlier,
+    CorruptionErrorAtMost,
+    GateFailed,
+    HoldsUntil,
+    VoteRecovers,
+)
+from pytest_robustness.measurements import BreakingPoints, CorruptionErrors
 from pytest_robustness.records import Case, Evaluation, Ladder, Outcome, Verdict
 
 CASE = Case("FGSM()", "epsilon", 2 / 255)
@@ -209,4 +217,68 @@ def test_a_verdict_that_is_decided_early_says_after_how_many_images_and_by_which
         "accuracy at most 0.8, required >= 0.9\n"
         "decided after 3 of 10 images, the shakiest first: 1 right, 2 wrong\n"
         "furthest off: 1.png (dog 0.70), 2.png (dog 0.70)"
+    )
+
+
+def test_a_quantile_of_breaking_points_that_clears_the_bar_passes() -> None:
+    verdict = BreaksNoEarlier(0.1, 0.5).judge(BreakingPoints((HELD, BROKE, EARLY, WRONG)))
+    assert verdict == Verdict(
+        gate="breaking-point",
+        claim="0.5 quantile of the breaking points under Blend('z.png') >= alpha 0.1",
+        status="pass",
+        reason=(
+            "0.5 quantile alpha 0.1, required >= 0.1\n"
+            "2 of 4 images hold until alpha 0.1; 2 break, 1 never up to alpha 0.3, 1 wrong when clean"
+        ),
+        measured=0.1,
+        required=0.1,
+        margin=0.0,
+        n=4,
+        ladders=(HELD, BROKE, EARLY, WRONG),
+    )
+
+
+def test_a_quantile_below_the_bar_names_the_images_that_break_first() -> None:
+    verdict = BreaksNoEarlier(0.2, 0.25).judge(BreakingPoints((HELD, BROKE, EARLY, WRONG)))
+    assert (verdict.status, verdict.measured, verdict.margin) == ("fail", 0.0, -0.2)
+    assert verdict.reason == (
+        "0.25 quantile alpha 0, required >= 0.2\n"
+        "1 of 4 images hold until alpha 0.2; 2 break, 1 never up to alpha 0.3, 1 wrong when clean\n"
+        "early.png holds until alpha 0 and breaks at 0.1: dog 0.80, cat 0.20\n"
+        "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20\n"
+        "wrong.png is wrong on the clean image already: dog 0.80; accepted: cat"
+    )
+
+
+CORRUPTED = CorruptionErrors(
+    evaluation(9, 1), {"fog": tuple(evaluation(10 - w, w) for w in (2, 3, 4, 5, 6)), "snow": (evaluation(4, 6),) * 5}
+)
+
+
+def test_a_mean_error_is_judged_without_a_normalizer() -> None:
+    verdict = CorruptionErrorAtMost(0.5, None).judge(CORRUPTED)
+    assert (verdict.gate, verdict.status, verdict.n) == ("corruption-error", "pass", 10)
+    assert (verdict.measured, verdict.required, verdict.margin) == (pytest.approx(0.5), 0.5, pytest.approx(0.0))
+    assert verdict.claim == "mean error under 2 common corruptions <= 0.5"
+    assert verdict.reason == ("mean error 0.5, required <= 0.5\nclean error 0.1, 10 images\nlargest: snow 0.6, fog 0.4")
+    assert len(verdict.evaluations) == 11
+
+
+def test_a_mean_corruption_error_is_judged_by_the_normalizers() -> None:
+    verdict = CorruptionErrorAtMost(0.8, {"fog": 0.8, "snow": 0.5}).judge(CORRUPTED)
+    assert (verdict.status, verdict.measured, verdict.margin) == ("fail", pytest.approx(0.85), pytest.approx(-0.05))
+    assert verdict.claim == "mean corruption error under 2 common corruptions <= 0.8"
+    assert verdict.reason.startswith("mean corruption error 0.85, required <= 0.8\n")
+
+
+@pytest.mark.parametrize(
+    ("at_most", "normalizer", "top"), [(76.7, {}, "3"), (0, {}, "3"), (1.2, None, "1"), (True, {}, "3")]
+)
+def test_a_bar_for_errors_that_is_none_is_refused(
+    at_most: float, normalizer: dict[str, float] | None, top: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        CorruptionErrorAtMost(at_most, normalizer)
+    assert str(error.value) == (
+        f"expected at_most in (0, {top}), a share, got {at_most!r}; what papers print as 76.7 is 0.767"
     )

@@ -14,7 +14,16 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms.functional import to_tensor
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import check_kinds, check_sizes, data_uri, read_image, read_overlay
+from pytest_robustness.images import (
+    as_floats,
+    as_jpeg,
+    check_kinds,
+    check_sizes,
+    data_uri,
+    read_image,
+    read_overlay,
+    read_pixels,
+)
 
 GREY_16, RGB_16, GREY_ALPHA_16, RGBA_16 = 0, 2, 4, 6
 """Colour types of a PNG with 16 bits a channel."""
@@ -393,3 +402,32 @@ def test_a_data_uri_rounds_and_clips_what_is_not_a_byte() -> None:
     levels = torch.tensor([-0.2, 0.4 / 255, 0.6 / 255, 1.5])
     row = levels.expand(3, 1, 4).clone().requires_grad_()
     assert decoded(data_uri(row))[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("quality", [1, 50, 100])
+def test_a_jpeg_is_what_pillow_writes_and_reads(quality: int) -> None:
+    values = noise(17, 30, 3)
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "JPEG", quality=quality)
+    with Image.open(stream) as image:
+        expected = pixels(numpy.array(image))
+    assert torch.equal(as_jpeg(pixels(values), quality=quality), expected)
+
+
+def test_a_jpeg_rounds_and_clips_what_is_not_a_byte() -> None:
+    values = pixels(noise(8, 8, 3)) * 3 - 1
+    rounded = (values.clamp(0, 1) * 255).round() / 255
+    assert torch.equal(as_jpeg(values, quality=70), as_jpeg(rounded, quality=70))
+
+
+def test_pixels_are_bytes_where_the_file_has_8_bits_and_floats_where_it_has_16(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 1), (0, 128, 255)).save(tmp_path / "8.png")
+    eight = read_pixels(tmp_path / "8.png")
+    assert eight.dtype == torch.uint8
+    assert eight[:, 0, 0].tolist() == [0, 128, 255]
+    assert torch.equal(as_floats(eight), read_image(tmp_path / "8.png"))
+    Image.new("I;16", (2, 1), 1000).save(tmp_path / "16.png")
+    sixteen = read_pixels(tmp_path / "16.png", accept={"16-bit", "grey"})
+    assert sixteen.dtype == torch.float32
+    assert as_floats(sixteen) is sixteen
+    assert sixteen[:, 0, 0].tolist() == pytest.approx([1000 / 65535] * 3)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import read_image
+from pytest_robustness.images import read_pixels
 from pytest_robustness.loading import ImageSet, LabelledImage, image_folder, labelled_images
 
 
@@ -481,16 +481,16 @@ def test_a_file_is_decoded_once_while_there_is_room_and_memory_has_a_bound(
 
     def counted(path: Path, **settings: object) -> torch.Tensor:
         decoded.append(path.name)
-        return read_image(path)
+        return read_pixels(path)
 
-    monkeypatch.setattr("pytest_robustness.loading.read_image", counted)
+    monkeypatch.setattr("pytest_robustness.loading.read_pixels", counted)
     images = image_folder(root)
     every = ids(images)
     first = images.batch(every).images
     assert torch.equal(images.batch(every).images, first)
     assert len(decoded) == len(every)
     # Room for two images of 4 x 4: going round and round decodes each anew.
-    monkeypatch.setattr("pytest_robustness.loading._RECENT_BYTES", 2 * first[0].nbytes)
+    monkeypatch.setattr("pytest_robustness.loading._RECENT_BYTES", 2 * first[0].numel())
     images = image_folder(root)
     decoded.clear()
     for _ in range(2):

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from pytest_robustness.measurements import Accuracy, BreakingPoint
+from pytest_robustness.errors import InputError
+from pytest_robustness.measurements import Accuracy, BreakingPoint, BreakingPoints, CorruptionErrors
 from pytest_robustness.records import Case, Evaluation, Ladder, Outcome
 
 
@@ -59,3 +60,87 @@ def test_an_image_that_never_breaks_has_an_infinite_breaking_point() -> None:
 
 def test_an_image_that_is_wrong_when_clean_breaks_at_0() -> None:
     assert climbed((0.0, False)) == 0
+
+
+def ladder(image: str, held: float | None, broke: float | None, *above: tuple[float, bool]) -> Ladder:
+    """A ladder by what it says: rungs at 0, at `held` and at `broke`."""
+    places = [(0.0, held is not None), *([(held, True)] if held else []), *([(broke, False)] if broke else [])]
+    rungs, over = (tuple((s, outcome(image, right=ok)) for s, ok in rows) for rows in (places, above))
+    return Ladder(image, "Blend('z.png')", "alpha", (0.1, 0.2, 0.3), rungs, over)
+
+
+POINTS = BreakingPoints(
+    (
+        ladder("held.png", 0.3, None),
+        ladder("late.png", 0.2, 0.3),
+        ladder("early.png", 0.0, 0.1, (0.2, True), (0.3, False)),
+        ladder("wrong.png", None, None),
+    )
+)
+
+
+def test_every_image_of_a_set_has_its_own_answer() -> None:
+    assert [float(point) for point in POINTS] == [float("inf"), 0.3, 0.1, 0.0]
+    assert POINTS.unbroken == ("held.png",)
+    assert POINTS.broken == ("late.png", "early.png")
+    assert POINTS.wrong_when_clean == ("wrong.png",)
+    assert POINTS.not_monotone == ("early.png",)
+    assert POINTS["late.png"] == 0.3
+    assert len(POINTS) == 4
+    with pytest.raises(InputError) as error:
+        POINTS["other.png"]
+    assert str(error.value) == "expected the id of one of these 4 images, got 'other.png'"
+
+
+def test_a_quantile_is_what_all_but_a_share_of_the_images_hold_until() -> None:
+    # Held until: 0 (wrong when clean), 0, 0.2, 0.3.
+    assert [POINTS.quantile(share) for share in (0, 0.24, 0.25, 0.5, 0.74, 0.75, 0.99)] == [0, 0, 0, 0.2, 0.2, 0.3, 0.3]
+    ten = BreakingPoints(tuple(ladder(f"{i}.png", i / 10, 1.0) for i in range(1, 11)))
+    # At most 7 of 10 hold until less: 0.7 * 10 is 7, whatever floats say.
+    assert ten.quantile(0.7) == 0.8
+    for share in (1, -0.1, 10):
+        with pytest.raises(InputError) as error:
+            POINTS.quantile(share)
+        assert str(error.value) == (
+            f"expected a quantile in [0, 1), got {share}; 0.1 lets a tenth of the images break earlier"
+        )
+
+
+def test_breaking_points_are_counted_in_a_sentence_and_told_one_by_one() -> None:
+    assert repr(POINTS) == (
+        "breaking points of 4 images under Blend('z.png'): 2 break, 1 never up to alpha 0.3, 1 wrong when clean, "
+        "1 right again above their break (early.png)"
+    )
+    assert str(POINTS).splitlines()[:-1] == [
+        "wrong.png: wrong when clean",
+        "early.png: holds until alpha 0, breaks at 0.1 (dog 0.90), right again at 0.2",
+        "late.png: holds until alpha 0.2, breaks at 0.3 (dog 0.90)",
+        "held.png: holds until alpha 0.3",
+    ]
+    assert repr(BreakingPoints(POINTS.ladders[:2])) == (
+        "breaking points of 2 images under Blend('z.png'): 1 break, 1 never up to alpha 0.3, 0 wrong when clean"
+    )
+
+
+def errors(right: int) -> Evaluation:
+    """Ten images, so many of them right."""
+    return Evaluation(Case("", "", 0.0), tuple(outcome(f"{i}.png", right=i < right) for i in range(10)))
+
+
+CORRUPTED = CorruptionErrors(errors(9), {"fog": tuple(map(errors, (8, 7, 6, 5, 4))), "snow": (errors(4),) * 5})
+
+
+def test_corruption_errors_are_shares_of_wrong_images() -> None:
+    assert CORRUPTED.clean_error == pytest.approx(0.1)
+    assert CORRUPTED.errors["fog"] == pytest.approx((0.2, 0.3, 0.4, 0.5, 0.6))
+    assert CORRUPTED.mean == pytest.approx((0.4 + 0.6) / 2)
+    assert CORRUPTED.mean_corruption_error({"fog": 0.8, "snow": 0.5}) == pytest.approx((0.4 / 0.8 + 0.6 / 0.5) / 2)
+
+
+def test_corruption_errors_are_a_table() -> None:
+    assert str(CORRUPTED) == (
+        "error, %      1      2      3      4      5   mean\n"
+        "fog        20.0   30.0   40.0   50.0   60.0   40.0\n"
+        "snow       60.0   60.0   60.0   60.0   60.0   60.0\n"
+        "errors under 2 corruptions = 0.5 (clean 0.1, 10 images)"
+    )

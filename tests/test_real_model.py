@@ -23,6 +23,7 @@ from pytest_robustness import (
     SmoothingVote,
     image_folder,
     labelled_images,
+    transparencies,
 )
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -95,6 +96,22 @@ def test_an_indian_elephant_holds_under_a_zebra_until_0_10_and_not_until_0_15(
     assert broke.ladder.rungs[-1][1].predicted == "tiger"
     takeover = robustness.engine.evaluate([elephant], zebra, 0.25).outcomes[0]
     assert takeover.predicted == "zebra"
+
+
+def test_the_transparency_experiment_is_one_call_and_one_table(robustness: Robustness) -> None:
+    """The African elephant under the zebra crop: the curve of ../shared/data/README.md, whose photo was resized otherwise
+    (0.989 for the clean one, 0.987 here), to 0.1."""
+    curve = robustness.sweep(
+        "images/n02504458_African_elephant.jpg",
+        Blend(DATA / "overlays" / "zebra_stripes.png"),
+        transparencies(100, 50, step=5),
+    )
+    published = [0.989, 0.925, 0.717, 0.527, 0.378, 0.286, 0.225, 0.180, 0.112, 0.064, 0.020]
+    assert [point.outcome.subject for point in curve.points] == pytest.approx(published, abs=0.1)
+    assert set(curve.accepted) == {"African elephant", "Indian elephant", "tusker"}
+    assert len(curve.table().splitlines()) == 1 + 11 + 3
+    assert curve.drops_below(0.5) == 0.15
+    assert curve.leaves == 0.25
 
 
 def test_the_accuracy_on_the_200_photos_is_the_published_one(robustness: Robustness) -> None:

@@ -1,6 +1,7 @@
 """The object that tests and notebooks talk to, without pytest."""
 
 import contextlib
+import math
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from pytest_robustness import (
     SmoothingVote,
     image_folder,
 )
+from pytest_robustness.corruptions import Corruption
+from pytest_robustness.curves import transparencies
 from pytest_robustness.robustness import Album
 
 from .conftest import draw_grey
@@ -134,7 +137,10 @@ def test_a_gate_over_nothing_is_refused(robustness: Robustness, white: Blend) ->
 def test_a_breaking_point_is_one_images(robustness: Robustness, white: Blend) -> None:
     with pytest.raises(InputError) as error:
         robustness.breaking_point(["dark/0.png", "dark/1.png"], white)  # type: ignore[arg-type]
-    assert str(error.value) == "expected one image to find the breaking point of, got 2; ask image by image"
+    assert (
+        str(error.value)
+        == "expected one image to find the breaking point of, got 2; ask for the breaking_points of several"
+    )
 
 
 def test_an_unknown_image_is_refused_with_the_nearest(robustness: Robustness) -> None:
@@ -247,3 +253,149 @@ def test_a_fast_gate_over_clean_images_or_one_image_is_a_gate_as_any_other(
         "accuracy 1 (6 of 6, 95 % interval 0.541 to 1.000), required >= 0.5",
         "accuracy 1 (1 of 1, 95 % interval 0.025 to 1.000), required >= 1",
     ]
+
+
+def share(mean: float) -> float:
+    """The probability of bright at this mean brightness."""
+    return 1 / (1 + math.exp(-8 * (mean - 0.5)))
+
+
+def test_a_sweep_has_both_classes_at_every_strength(robustness: Robustness, white: Blend) -> None:
+    curve = robustness.sweep("dark/1.png", white, transparencies(100, 40, step=20))
+    means = [0.2 + alpha * 0.8 for alpha in (0, 0.2, 0.4, 0.6)]
+    assert [point.strength for point in curve.points] == [0, 0.2, 0.4, 0.6]
+    assert [point.intruder for point in curve.points] == pytest.approx([share(mean) for mean in means], abs=2e-6)
+    assert [point.outcome.subject for point in curve.points] == pytest.approx([1 - share(m) for m in means], abs=2e-6)
+    assert (curve.accepted, curve.intruder) == (("dark",), ("bright",))
+    assert (curve.leaves, curve.takeover, curve.returns, curve.drops_below(0.5)) == (0.4, 0.4, None, 0.4)
+    assert robustness.measurements == [curve]
+
+
+def test_sweeps_are_the_curves_of_the_images_one_by_one(robustness: Robustness, white: Blend) -> None:
+    strengths = (0.1, 0.3, 0.5)
+    together = robustness.sweeps(robustness.engine.images, white, strengths)
+    assert [curve.image for curve in together] == [image.id for image in robustness.engine.images.images]
+    assert list(together) == [robustness.sweep(curve.image, white, strengths) for curve in together]
+    # A bright one stays bright: nobody intrudes, unless somebody is named.
+    bright = together[0]
+    assert (bright.intruder, bright.takeover, [point.intruder for point in bright.points]) == ((), None, [0.0] * 3)
+    named = robustness.sweep("bright/0.png", white, strengths, intruder="dark")
+    assert named.intruder == ("dark",)
+    assert [point.intruder for point in named.points] == pytest.approx([1 - share(1.0)] * 3, abs=2e-6)
+
+
+def test_an_intruder_may_be_a_group_of_classes(tmp_path: Path, robustness: Robustness, white: Blend) -> None:
+    (tmp_path / "classes.yaml").write_text(
+        "classes: [dark, bright]\ngroups: {any: [dark, bright], light: [bright]}", encoding="utf-8"
+    )
+    images = image_folder(tmp_path / "images", classes=tmp_path / "classes.yaml")
+    grouped = Robustness(Engine(brightness, images, device="cpu"))
+    curve = grouped.sweep("dark/1.png", white, (0.0, 0.5), intruder=["any"])
+    assert curve.intruder == ("dark", "bright")
+    assert [point.intruder for point in curve.points] == pytest.approx([1.0, 1.0], abs=2e-6)
+    assert grouped.sweep("dark/1.png", white, (0.0, 0.5), intruder="light").takeover == 0.5
+    with pytest.raises(InputError) as error:
+        grouped.sweep("dark/1.png", white, (0.0, 0.5), intruder="lights")
+    assert str(error.value) == (
+        f"{images.name}: expected a class or a group of classes, got 'lights'; did you mean 'light'?"
+    )
+
+
+@pytest.mark.parametrize("strengths", [(), (0.2, 0.1), (0.1, 0.1)])
+def test_strengths_of_a_sweep_that_do_not_ascend_are_refused(
+    robustness: Robustness, white: Blend, strengths: tuple[float, ...]
+) -> None:
+    with pytest.raises(InputError) as error:
+        robustness.sweep("dark/1.png", white, strengths)
+    assert str(error.value) == f"{white!r}: expected ascending strengths, got {strengths}"
+
+
+def test_a_sweep_of_an_attack_keeps_what_fell_at_a_smaller_epsilon(robustness: Robustness) -> None:
+    curve = robustness.sweep("dark/2.png", PGD(steps=3), (0.0, 0.05, 0.11, 0.2))
+    assert [point.outcome.correct for point in curve.points] == [True, True, False, False]
+    assert curve.intruder == ("bright",)
+    assert curve.points[1].intruder == pytest.approx(share(0.45), abs=1e-5)
+
+
+def test_breaking_points_of_a_set_are_those_of_its_images(robustness: Robustness, white: Blend) -> None:
+    points = robustness.breaking_points(white, tolerance=0.001)
+    assert points.unbroken == ("bright/0.png", "bright/1.png", "bright/2.png")
+    # (1/2 - m) / (1 - m)
+    for image_id, exact in {"dark/0.png": 0.5, "dark/1.png": 0.375, "dark/2.png": 1 / 6}.items():
+        assert exact - 1e-6 <= points[image_id] <= exact + 0.001 * 1.01
+        assert robustness.breaking_point(image_id, white, tolerance=0.001) == points[image_id]
+    assert points.quantile(0.2) == pytest.approx(0.375, abs=0.001)
+
+
+def test_a_breaking_point_gate_lets_a_share_of_the_images_break(robustness: Robustness, white: Blend) -> None:
+    robustness.assert_breaking_point(white, at_least=0.3, quantile=0.2)
+    robustness.assert_breaking_point(white, at_least=0.1, quantile=0)
+    (verdict, _) = robustness.verdicts
+    # One of six may break earlier; the others hold until 0.3, which is where the search ends.
+    assert (verdict.status, verdict.measured, verdict.margin, verdict.n) == ("pass", 0.3, 0.0, 6)
+    with pytest.raises(GateFailed) as failed:
+        robustness.assert_breaking_point(white, at_least=0.3, quantile=0.1, levels=3)
+    assert str(failed.value) == (
+        f"0.1 quantile of the breaking points under {white!r} >= alpha 0.3\n"
+        "0.1 quantile alpha 0.1, required >= 0.3\n"
+        "5 of 6 images hold until alpha 0.3; 1 break, 5 never up to alpha 0.3, 0 wrong when clean\n"
+        "dark/2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46"
+    )
+    assert {picture.image for picture in failed.value.verdict.pictures} == {"dark/2.png"}
+
+
+def test_a_search_beyond_the_bar_tells_by_how_much_it_is_cleared(robustness: Robustness, white: Blend) -> None:
+    robustness.assert_breaking_point(white, at_least=0.33, quantile=0.2, up_to=1.0, levels=10)
+    (verdict,) = robustness.verdicts
+    # Levels are tenths and 0.33; dark/1.png breaks above 0.375.
+    assert (verdict.measured, verdict.required) == (0.33, 0.33)
+    assert verdict.ladders[-1].levels == (0.1, 0.2, 0.3, 0.33, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+@pytest.mark.parametrize(("at_least", "top"), [(0, "1"), (0.5, "0.25")])
+def test_a_bar_that_no_search_can_reach_is_refused(
+    robustness: Robustness, white: Blend, at_least: float, top: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        robustness.assert_breaking_point(white, at_least=at_least, up_to=float(top))
+    assert str(error.value) == f"{white!r}: expected at_least in (0, {top}], got {at_least}"
+
+
+def test_corruption_errors_are_those_of_each_corruption_at_each_severity(robustness: Robustness) -> None:
+    measured = robustness.corruption_errors(["brightness", "contrast"])
+    assert list(measured.errors) == ["brightness", "contrast"]
+    assert measured.clean_error == 0
+    for name, evaluations in measured.evaluations.items():
+        for severity, evaluation in enumerate(evaluations, start=1):
+            assert evaluation == robustness.engine.evaluate(
+                [image.id for image in robustness.engine.images.images], Corruption(name), severity
+            )
+    # Grey of 0.4 is brightened beyond one half.
+    assert measured.errors["brightness"][4] > 0
+    assert measured.errors["contrast"] == (0, 0, 0, 0, 0)
+    robustness.assert_corruption_accuracy("contrast", 5, at_least=1.0)
+    with pytest.raises(GateFailed):
+        robustness.assert_corruption_accuracy("brightness", 5, at_least=1.0)
+
+
+def test_the_mean_corruption_error_is_judged_plainly_or_by_a_normalizer(robustness: Robustness) -> None:
+    names = ("brightness", "contrast")
+    mean = robustness.corruption_errors(names).mean
+    assert 0 < mean < 0.5
+    robustness.assert_mean_corruption_error(at_most=mean, normalizer=None, corruptions=names)
+    with pytest.raises(GateFailed):
+        robustness.assert_mean_corruption_error(at_most=mean * 0.9, normalizer=None, corruptions=names)
+    robustness.assert_mean_corruption_error(
+        at_most=mean, normalizer={"brightness": 1.0, "contrast": 1.0}, corruptions=names
+    )
+    with pytest.raises(InputError) as error:
+        robustness.assert_mean_corruption_error(at_most=0.8)
+    assert str(error.value) == (
+        "expected normalizer=, because AlexNet's errors are on ImageNet's 1000 classes and this set has 2; "
+        "give None for the plain mean error"
+    )
+    with pytest.raises(InputError) as error:
+        robustness.corruption_errors([])
+    assert str(error.value) == (
+        "expected at least one corruption, got none; leave corruptions out for the fifteen common ones"
+    )

@@ -14,7 +14,7 @@ from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import ImageSet, image_folder
 from pytest_robustness.perturbations import Blend, GaussianNoise
-from pytest_robustness.search import climb, evenly
+from pytest_robustness.search import climb, evenly, planned
 from pytest_robustness.seeding import Streams
 
 # None of them is where a picture's two answers tie.
@@ -101,6 +101,110 @@ def test_each_image_breaks_at_the_first_level_above_its_closed_form(images: Imag
         assert [strength for strength, _ in ladder.rungs] == [0.0, *LEVELS[: LEVELS.index(broke) + 1]]
         assert [outcome.correct for _, outcome in ladder.rungs] == [True] * (len(ladder.rungs) - 1) + [False]
         assert {outcome.image for _, outcome in ladder.rungs} == {ladder.image}
+
+
+def closed_form(image_id: str) -> float:
+    """The alpha of white at which the picture ties: m + a (1 - m) = 1/2."""
+    mean = DARK[image_id.removeprefix("dark/")] / 255
+    return (0.5 - mean) / (1 - mean)
+
+
+@pytest.mark.parametrize("tolerance", [0.01, 0.001])
+def test_a_tolerance_brings_every_image_to_its_own_closed_form(
+    images: ImageSet, white: Blend, tolerance: float
+) -> None:
+    engine = Engine(Brightness(), images, device="cpu")
+    ids = [*dark_ids(), "bright/0.png", "dark/wrong.png"]
+    together = climb(engine, ids, white, LEVELS, tolerance=tolerance)
+    for ladder in together[: len(DARK)]:
+        assert ladder.held is not None
+        assert ladder.broke is not None
+        assert ladder.held <= closed_form(ladder.image) <= ladder.broke
+        assert ladder.broke - ladder.held <= tolerance * (1 + 1e-6)
+        strengths = [strength for strength, _ in ladder.rungs]
+        assert strengths == sorted(set(strengths))
+        assert [outcome.correct for _, outcome in ladder.rungs] == [True] * (len(ladder.rungs) - 1) + [False]
+    assert (together[-2].held, together[-2].broke) == (0.6, None)
+    assert (together[-1].held, together[-1].broke) == (None, 0.0)
+    alone = [climb(Engine(Brightness(), images, device="cpu"), [i], white, LEVELS, tolerance=tolerance) for i in ids]
+    assert [ladder for (ladder,) in alone] == list(together)
+
+
+def test_refining_halves_for_all_images_in_one_batch_a_time(images: ImageSet, white: Blend) -> None:
+    model = Brightness()
+    engine = Engine(model, images, device="cpu", batch_size=100)
+    climb(engine, dark_ids(), white, (0.2, 0.4, 0.6))
+    model.calls.clear()
+    climb(engine, dark_ids(), white, (0.2, 0.4, 0.6), tolerance=0.05)
+    # From 0.2 to 0.1 and to 0.05.
+    assert model.calls == [8, 8]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Adds 1 at strengths from 0.25 to 0.45 alone."""
+
+    unit: ClassVar[str] = "strength"
+    limit: ClassVar[float] = 1.0
+
+    def __call__(self, images: torch.Tensor, strengths: torch.Tensor, streams: Streams) -> torch.Tensor:
+        inside = (strengths >= 0.25) & (strengths <= 0.45)
+        return images + inside.float().reshape(-1, 1, 1, 1)
+
+
+def test_an_image_that_is_right_again_above_its_break_is_seen_where_it_is_looked_for(images: ImageSet) -> None:
+    engine = Engine(Brightness(), images, device="cpu")
+    levels = (0.2, 0.4, 0.6, 0.8)
+    (seen,) = climb(engine, ["dark/0.png"], Window(), levels, beyond=True)
+    assert (seen.held, seen.broke, seen.recovered) == (0.2, 0.4, 0.6)
+    assert [(strength, outcome.correct) for strength, outcome in seen.above] == [(0.6, True), (0.8, True)]
+    (unseen,) = climb(engine, ["dark/0.png"], Window(), levels)
+    assert (unseen.broke, unseen.recovered, unseen.above) == (0.4, None, ())
+    refined = climb(engine, ["dark/0.png", "bright/0.png"], Window(), levels, beyond=True, tolerance=0.06)
+    assert [(r.held, r.broke, r.recovered) for r in refined] == [(0.2, 0.25, 0.6), (0.8, None, None)]
+    assert [strength for strength, _ in refined[0].above] == [0.4, 0.6, 0.8]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """White at an alpha of its grade / 10.1."""
+
+    unit: ClassVar[str] = "severity"
+    limit: ClassVar[float] = 5.0
+    grades: ClassVar[tuple[float, ...]] = (1.0, 2.0, 3.0, 4.0, 5.0)
+
+    def __call__(self, images: torch.Tensor, strengths: torch.Tensor, streams: Streams) -> torch.Tensor:
+        return images + (1 - images) * strengths.reshape(-1, 1, 1, 1) / 10.1
+
+
+def test_a_stress_that_comes_in_steps_is_climbed_by_them(images: ImageSet) -> None:
+    engine = Engine(Brightness(), images, device="cpu")
+    assert planned(Steps(), 5, 20) == (1.0, 2.0, 3.0, 4.0, 5.0)
+    assert planned(Steps(), 3, 1) == (1.0, 2.0, 3.0)
+    assert planned(GaussianNoise(), 0.4, 2) == (0.2, 0.4)
+    ladders = climb(engine, dark_ids(), Steps(), planned(Steps(), 5, 10))
+    assert [ladder.broke for ladder in ladders] == [None, 5.0, 4.0, 3.0, 3.0, 2.0, 1.0, 1.0]
+
+
+def test_between_steps_there_is_nothing(images: ImageSet) -> None:
+    engine = Engine(Brightness(), images, device="cpu")
+    with pytest.raises(InputError) as error:
+        engine.evaluate(dark_ids(), Steps(), 2.5)
+    assert str(error.value) == "Steps(): expected severity 1, 2, 3, 4 or 5, got 2.5"
+    with pytest.raises(InputError) as error:
+        climb(engine, dark_ids(), Steps(), (1.0, 2.0), tolerance=0.5)
+    assert str(error.value) == (
+        "Steps(): expected no tolerance, as there is nothing between two steps of severity; leave it out"
+    )
+
+
+@pytest.mark.parametrize("tolerance", [0, -0.1, float("nan")])
+def test_a_tolerance_that_is_none_is_refused(images: ImageSet, white: Blend, tolerance: float) -> None:
+    with pytest.raises(InputError) as error:
+        climb(Engine(Brightness(), images, device="cpu"), dark_ids(), white, LEVELS, tolerance=tolerance)
+    assert (
+        str(error.value) == f"expected a tolerance > 0 in alpha, got {tolerance!r}; leave it out for the levels alone"
+    )
 
 
 def test_an_image_that_never_breaks_holds_the_last_level(images: ImageSet, white: Blend) -> None:

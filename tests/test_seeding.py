@@ -1,5 +1,7 @@
 """Noise belongs to an image, a purpose and a seed, and to nothing else."""
 
+import math
+
 import pytest
 import torch
 
@@ -13,6 +15,10 @@ draws = pytest.mark.parametrize("draw", ["normal", "uniform"])
 def drawn(draw: str, streams: Streams, *, size: int = 4, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     numbers: torch.Tensor = getattr(streams, draw)(torch.empty(len(streams.ids), 3, size, size, dtype=dtype))
     return numbers
+
+
+def rates(*shape: int) -> torch.Tensor:
+    return 1000 * torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 def test_a_child_is_the_same_images_and_seed_with_a_longer_purpose() -> None:
@@ -38,6 +44,45 @@ def test_uniform_numbers_have_the_moments_of_the_unit_interval() -> None:
     assert numbers.max().item() < 1
     assert numbers.mean().item() == pytest.approx(1 / 2, abs=0.005)
     assert (numbers**2).mean().item() == pytest.approx(1 / 3, abs=0.005)
+
+
+@pytest.mark.parametrize("rate", [0.5, 7.0, 300.0])
+def test_poisson_numbers_have_mean_and_variance_of_their_rates(rate: float) -> None:
+    numbers = Streams(0, "noise", IDS).poisson(torch.full((5, 3, 128, 128), rate))
+    assert torch.equal(numbers, numbers.round())
+    assert numbers.mean().item() == pytest.approx(rate, rel=0.01)
+    assert (numbers - rate).square().mean().item() == pytest.approx(rate, rel=0.02)
+    share = (numbers == round(rate)).float().mean().item()
+    assert share == pytest.approx(
+        math.exp(round(rate) * math.log(rate) - rate - math.lgamma(round(rate) + 1)), rel=0.05
+    )
+
+
+def test_poisson_numbers_belong_to_seed_purpose_and_image() -> None:
+    """Alone and in company, in any order, in any memory format, and from no global generator."""
+    streams, of_all = Streams(7, "noise", IDS), rates(5, 3, 6, 4)
+    before = torch.get_rng_state()
+    together = streams.poisson(of_all)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(streams.poisson(of_all), together)
+    assert torch.equal(of_all, rates(5, 3, 6, 4))
+    for rows in ([0], [3], [4, 1, 3, 0, 2]):
+        assert torch.equal(streams.select(rows).poisson(of_all[rows]), together[rows])
+    for other in (of_all.contiguous(memory_format=torch.channels_last), of_all.mT.contiguous().mT):
+        assert not other.is_contiguous()
+        assert streams.poisson(other).is_contiguous()
+        assert torch.equal(streams.poisson(other), together)
+    for unlike in (Streams(8, "noise", IDS), streams.child("other"), Streams(7, "noise", tuple("abcde"))):
+        assert not torch.equal(unlike.poisson(of_all), together)
+
+
+def test_seeds_belong_to_seed_purpose_and_image() -> None:
+    streams = Streams(7, "noise", IDS)
+    seeds = streams.seeds()
+    assert len(set(seeds)) == len(IDS)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert streams.select([3, 0]).seeds() == (seeds[3], seeds[0])
+    assert not set(seeds) & {*Streams(8, "noise", IDS).seeds(), *streams.child("other").seeds()}
 
 
 def test_streams_of_different_images_are_uncorrelated() -> None:

@@ -1,10 +1,8 @@
-"""Stresses that can't see the model: what a camera, a channel or a hand may do to an image.
+"""Patterns laid over images.
 
-Images are float32 RGB in [0, 1], (n, c, h, w); strengths (n,), one per image. Results may leave [0, 1]: the
-engine clamps, in one place.
+Images are float32 RGB in [0, 1], (n, c, h, w); strengths (n,), one per image.
 """
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias, get_args
@@ -16,9 +14,9 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.images import read_overlay
 from pytest_robustness.records import path_text
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import Images, Strengths, constructor_call
+from pytest_robustness.types import Images, Strengths
 
-__all__ = ["Blend", "Fit", "GaussianNoise", "gaussian_blur"]
+__all__ = ["Blend", "Fit"]
 
 Fit: TypeAlias = Literal["cover", "stretch", "tile"]
 
@@ -62,42 +60,6 @@ class Blend:
         seen, opacity = (_fitted(part, self.fit, height, width).to(images) for part in (colour * opacity, opacity))
         alphas = strengths.reshape(-1, 1, 1, 1)
         return (1 - alphas * opacity) * images + alphas * seen
-
-
-@dataclass(frozen=True, repr=False)
-class GaussianNoise:
-    """Independent normal noise on every value: image + sigma * z, sigma in units of the [0, 1] pixel scale.
-
-    An image keeps its z at every strength (common random numbers), so a ladder of strengths makes the
-    same noise louder.
-    """
-
-    unit: ClassVar[str] = "sigma"
-    limit: ClassVar[float] = 1.0
-    __repr__ = constructor_call
-
-    def __call__(self, images: Images, strengths: Strengths, streams: Streams) -> Images:
-        return images + strengths.reshape(-1, 1, 1, 1) * streams.normal(images)
-
-
-def gaussian_blur(images: Images, *, kernel: int = 5, sigma: float = 1.0) -> Images:
-    """The images under a normalised `kernel` x `kernel` Gaussian of standard deviation `sigma` pixels.
-
-    Borders are reflected without repeating the edge. Differentiable. Raises InputError for an even kernel.
-    """
-    if kernel % 2 == 0:
-        raise InputError(f"gaussian_blur: expected an odd kernel (pixels), got {kernel}")
-    reach = kernel // 2
-    offsets = range(-reach, reach + 1)
-    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in offsets]
-    height, width = images.shape[-2:]
-    padded = F.pad(images, (reach, reach, reach, reach), mode="reflect")
-    # Separable, as sums of shifted views: several times faster on a CPU than a depthwise convolution.
-    rows = sum(padded[..., i : i + height, :] * (w / sum(weights)) for i, w in enumerate(weights))
-    assert isinstance(rows, torch.Tensor)
-    blurred = sum(rows[..., i : i + width] * (w / sum(weights)) for i, w in enumerate(weights))
-    assert isinstance(blurred, torch.Tensor)
-    return blurred
 
 
 def _fitted(part: torch.Tensor, fit: Fit, height: int, width: int) -> torch.Tensor:

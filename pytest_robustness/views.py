@@ -1,0 +1,76 @@
+"""What is made of images for people to look at: pictures, and curves."""
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+
+from pytest_robustness.curves import Curve, Point, intruding
+from pytest_robustness.engine import Engine
+from pytest_robustness.errors import InputError
+from pytest_robustness.images import data_uri
+from pytest_robustness.memory import Ask
+from pytest_robustness.records import Picture
+from pytest_robustness.search import sweep
+from pytest_robustness.types import Attack, Perturbation
+
+__all__ = ["curves", "pictures"]
+
+
+def pictures(engine: Engine, image_id: str, stress: Attack | Perturbation, strength: float) -> tuple[Picture, Picture]:
+    """The clean and the stressed image as the model sees them, with its top-5 of each."""
+    clean, after = (engine.evaluate([image_id], stress, at).outcomes[0].top for at in (0.0, strength))
+    ((batch, stressed),) = engine.shown([(image_id, strength)], stress)
+    return (
+        Picture(image_id, "clean", data_uri(batch.images[0]), clean),
+        Picture(image_id, engine.case(stress, strength).at, data_uri(stressed.images[0]), after),
+    )
+
+
+def curves(
+    engine: Engine,
+    ids: Sequence[str],
+    stress: Attack | Perturbation,
+    strengths: Sequence[float],
+    intruder: str | Collection[str] | None = None,
+) -> tuple[Curve, ...]:
+    """The curve of each image at these strengths, ascending; all images and strengths share batches.
+
+    `intruder` names classes or groups of classes; without it, it is found for each image: the top-1 at the largest
+    strength where that is not accepted. Raises InputError for strengths that don't ascend and an unknown intruder.
+    """
+    if not strengths or any(low >= high for low, high in itertools.pairwise(strengths)):
+        raise InputError(f"{stress!r}: expected ascending strengths, got {tuple(strengths)}")
+    named = () if intruder is None else (intruder,) if isinstance(intruder, str) else tuple(intruder)
+    known = [index for name in named for index in engine.images.indices(name)]
+    with engine.steady():
+        levels = [evaluation.outcomes for evaluation in sweep(engine, ids, stress, strengths)]
+        by_image = dict(zip(ids, zip(*levels, strict=True), strict=True))
+        found = {}
+        for image_id, outcomes in by_image.items():
+            taken = None if named else intruding(outcomes)
+            found[image_id] = known if taken is None else list(engine.images.indices(taken))
+        shares = _shares(engine, stress, {(i, s): found[i] for i in ids for s in strengths if found[i]})
+    return tuple(
+        Curve(
+            image=image_id,
+            stress=repr(stress),
+            unit=stress.unit,
+            accepted=engine.images.accepted(engine.images[image_id]),
+            intruder=tuple(engine.images.classes[index] for index in found[image_id]),
+            points=tuple(
+                Point(strength, outcome, shares.get((image_id, strength), 0.0))
+                for strength, outcome in zip(strengths, outcomes, strict=True)
+            ),
+        )
+        for image_id, outcomes in by_image.items()
+    )
+
+
+def _shares(engine: Engine, stress: Attack | Perturbation, wanted: Mapping[Ask, Collection[int]]) -> dict[Ask, float]:
+    """The probability of the wanted classes together, for each image at its strength: they need not be in its top-5."""
+    shares: dict[Ask, float] = {}
+    asks = list(wanted)
+    for batch, stressed in engine.shown(asks, stress):
+        part = asks[len(shares) : len(shares) + len(batch.ids)]
+        for ask, row in zip(part, engine.logits(stressed).softmax(1), strict=True):
+            shares[ask] = round(row[sorted(wanted[ask])].sum().item(), 6)
+    return shares
