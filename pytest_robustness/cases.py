@@ -4,7 +4,7 @@ import math
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Case
-from pytest_robustness.types import Attack, Perturbation, Voter, fits, grades_of
+from pytest_robustness.types import Attack, Borrowed, Perturbation, Voter, fits, grades_of
 
 __all__ = ["case_of"]
 
@@ -29,7 +29,8 @@ def case_of(stress: Attack | Perturbation | None, strength: float, defense: Vote
             f"{stress!r} behind {defense!r}: expected a perturbation, got an attack that does not know of the vote "
             "and would flatter it; use a perturbation such as GaussianNoise()"
         )
-    return Case(repr(stress), stress.unit, float(strength), behind)
+    library = stress.library if fits(stress, Borrowed) else ""  # type: ignore[union-attr]
+    return Case(repr(stress), stress.unit, float(strength), behind, library)
 
 
 def _check_settings(settings: object, fits: bool, kind: str, examples: str) -> None:

@@ -20,6 +20,7 @@ from pytest_robustness.errors import InputError
 __all__ = [
     "SCHEMA",
     "Case",
+    "Doubt",
     "Evaluation",
     "Ladder",
     "Outcome",
@@ -47,6 +48,11 @@ class Outcome:
     `predicted` is None where a vote abstained. `confidence` belongs to the predicted class and
     `subject` to the accepted classes together; `top` holds up to five (class, probability), highest
     first. Of a vote, the probabilities are the shares of its voters, and `votes` names what each said.
+
+    `queries` counts how often the model was asked for it, and `gradients` for how many of those a gradient was taken; of an
+    attack, what the attack asked, without the check of what it found. Under an attack, `distance` is the length of the
+    change in the attack's norm, `found_by` names the attack of several that broke the image, and `silent` is True where
+    an attack of another library had shown the model what broke the image, and did not return it.
     """
 
     image: str
@@ -57,6 +63,11 @@ class Outcome:
     subject: float
     top: tuple[tuple[str, float], ...]
     votes: tuple[str, ...] = ()
+    queries: int = 1
+    gradients: int = 0
+    distance: float | None = None
+    found_by: str = ""
+    silent: bool = False
 
     @property
     def margin(self) -> float:
@@ -74,13 +85,15 @@ class Outcome:
 class Case:
     """A stress at a strength, answered by the model behind a defense or by the model alone (`defense` empty).
 
-    `stress` and `defense` are constructor calls; `stress` is empty for clean images.
+    `stress` and `defense` are constructor calls; `stress` is empty for clean images. `library` names the library that the
+    stress is of, with its version; empty for our own.
     """
 
     stress: str
     unit: str
     strength: float
     defense: str = ""
+    library: str = ""
 
     @property
     def at(self) -> str:
@@ -128,7 +141,7 @@ class Ladder:
     The rungs begin with strength 0; only the last one can be wrong. `levels` are all the strengths that
     were planned, `held` the largest at which top-1 was still right, None where the clean image is wrong
     already; `broke` is the smallest at which it was not, None where it never broke. `above` are the rungs beyond
-    the break, where they were looked at.
+    the break, where they were looked at. `library` is that of the `Case`.
     """
 
     image: str
@@ -137,6 +150,7 @@ class Ladder:
     levels: tuple[float, ...]
     rungs: tuple[tuple[float, Outcome], ...]
     above: tuple[tuple[float, Outcome], ...] = ()
+    library: str = ""
 
     @property
     def held(self) -> float | None:
@@ -190,13 +204,27 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """Why an attack on a model may not be believed: the check that says so, what it saw, and what to do about it.
+
+    `waiver` is the reason why the doubt does not count, empty where it does.
+    """
+
+    check: str
+    said: str
+    remedy: str
+    waiver: str = ""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """One judged gate: what was asked, what was measured, and the sentence that says why it passed or not.
 
     `test` is the pytest node id, `run` the key of the Provenance. `measured`, `required` and `margin` (by how much
     the bar is cleared, in the unit of the gate) are None where the gate measured nothing, as in an error.
     `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
-    the test itself asked for, by xfail or by catching it.
+    the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
+    through, and `doubts` are what they found.
     """
 
     gate: str
@@ -211,6 +239,8 @@ class Verdict:
     evaluations: tuple[Evaluation, ...] = ()
     ladders: tuple[Ladder, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    checks: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     test: str = ""
     run: str = ""
     expected: bool = False

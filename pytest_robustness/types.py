@@ -17,8 +17,10 @@ from pytest_robustness.seeding import Streams
 __all__ = [
     "Accepted",
     "Attack",
+    "Attacked",
     "Batch",
     "BatchClassifier",
+    "Borrowed",
     "Classifier",
     "Goal",
     "Graded",
@@ -31,6 +33,7 @@ __all__ = [
     "SingleStep",
     "Strengths",
     "Stress",
+    "Telling",
     "Voter",
     "Votes",
     "constructor_call",
@@ -160,6 +163,41 @@ class Attack(Stress, Protocol):
         self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
     ) -> Images:
         """Attacked images, same shape; the engine projects and clamps them, and asks the model about those."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """What an attack found, and what it took: a row per image.
+
+    `queries` and `gradients` (n,) int64 count how often the attack showed the model an image or what it made of it, and for how
+    many of those it took a gradient. `silent` (n,) bool is True where it had shown the model a success and returned none.
+    `found_by` names, of several attacks, the one that reached the goal; it is empty where none did.
+    """
+
+    images: Images
+    queries: torch.Tensor
+    gradients: torch.Tensor
+    silent: torch.Tensor
+    found_by: tuple[str, ...]
+
+
+@runtime_checkable
+class Telling(Attack, Protocol):
+    """An attack that keeps account of what it does by itself."""
+
+    def attacked(
+        self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
+    ) -> Attacked:
+        """What `against` returns, with what it took."""
+
+
+@runtime_checkable
+class Borrowed(Stress, Protocol):
+    """A stress of another library."""
+
+    @property
+    def library(self) -> str:
+        """Its name and version: `torchattacks 3.5.1`."""
 
 
 @runtime_checkable

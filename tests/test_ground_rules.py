@@ -49,6 +49,7 @@ FLOORS = {
     "attacks.apgd": 5,
     "attacks.fmn": 5,
     "attacks.gradient": 5,
+    "attacks.accounting": 4,
     "attacks.recording": 5,
     "attacks.foreign": 6,
     "attacks.square": 5,
