@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from pytest_robustness.corruption_error import ALEXNET
 from pytest_robustness.corruptions import COMMON, Corruption
 from pytest_robustness.curves import Curve
+from pytest_robustness.doubts import checked_waivers, judged, waived
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import (
@@ -25,7 +26,8 @@ from pytest_robustness.loading import ImageSet, LabelledImage
 from pytest_robustness.measurements import Accuracy, BreakingPoint, BreakingPoints, CorruptionErrors, worst_first
 from pytest_robustness.records import Evaluation, Ladder, Picture, Verdict
 from pytest_robustness.search import climb, planned, sweep
-from pytest_robustness.types import Attack, Perturbation, Voter
+from pytest_robustness.trust import Trust
+from pytest_robustness.types import Attack, Perturbation, Voter, fits
 from pytest_robustness.views import curves, pictures
 
 __all__ = ["Album", "Chosen", "Robustness"]
@@ -63,6 +65,9 @@ class Robustness:
     with its stress. With `fast`,
     `assert_accuracy` asks about no more images than it takes to decide its verdict on all of them.
 
+    A gate under an attack that would pass is untrusted where a check of `trust` (the engine's own) finds that the attack may
+    not be believed, unless `waive` has the name of the check and a reason. Raises InputError for other waivers.
+
         robustness = Robustness(Engine(model, image_folder("images")))
         robustness.accuracy(FGSM(), 2 / 255)
     """
@@ -74,6 +79,8 @@ class Robustness:
         company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
         album: Album | None = None,
         fast: bool = False,
+        waive: Mapping[str, str] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.engine = engine
         self.verdicts: list[Verdict] = []
@@ -81,6 +88,8 @@ class Robustness:
         self._company = company
         self._fast = fast
         self._album = album if album is not None else Album()
+        self._waive = checked_waivers({} if waive is None else waive)
+        self._trust = trust if trust is not None else Trust(engine)
 
     def accuracy(
         self,
@@ -218,7 +227,7 @@ class Robustness:
         else:
             evaluation = self._evaluated(ids, stress, strength, defense)
         worst = [(outcome.image, strength) for outcome in worst_first(evaluation)]
-        self._conclude(gate.judge(evaluation, of=len(ids)), stress, worst)
+        self._conclude(gate.judge(evaluation, of=len(ids)), stress, strength, worst)
 
     def assert_holds_until(
         self, image: Chosen, stress: Attack | Perturbation, strength: float, *, levels: int = 10
@@ -230,7 +239,7 @@ class Robustness:
         ladders = self._climbed(self._ids(image), stress, strength, levels)
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.broke is not None]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
-        self._conclude(HoldsUntil(strength).judge(ladders), stress, worst)
+        self._conclude(HoldsUntil(strength).judge(ladders), stress, strength, worst)
 
     def assert_breaking_point(
         self,
@@ -259,7 +268,7 @@ class Robustness:
         # An image that is wrong when clean has no stressed picture to show.
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.held is not None and ladder.broke]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
-        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, worst)
+        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, at_least, worst)
 
     def assert_corruption_accuracy(
         self, corruption: str, severity: int, *, at_least: float, images: Chosen | None = None
@@ -289,7 +298,7 @@ class Robustness:
                 "give None for the plain mean error"
             )
         measured = self.corruption_errors(corruptions, images=images)
-        self._conclude(gate.judge(measured), None, ())
+        self._conclude(gate.judge(measured), None, 0.0, ())
 
     def assert_vote_recovers(self, image: Chosen, stress: Perturbation, strength: float, vote: Voter) -> None:
         """Under the stress, the vote's majority is an accepted class; of several images, for every one.
@@ -299,7 +308,7 @@ class Robustness:
         ids = self._ids(image)
         voted, alone = (self._evaluated(ids, stress, strength, defense) for defense in (vote, None))
         lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
-        self._conclude(VoteRecovers().judge(voted, alone), stress, lost)
+        self._conclude(VoteRecovers().judge(voted, alone), stress, strength, lost)
 
     def _measured(self, measurement: _M) -> _M:
         self.measurements.append(measurement)
@@ -382,14 +391,21 @@ class Robustness:
         return tuple(self.engine.images[image_id].id for image_id in ids)
 
     def _conclude(
-        self, verdict: Verdict, stress: Attack | Perturbation | None, worst: Sequence[tuple[str, float]]
+        self,
+        verdict: Verdict,
+        stress: Attack | Perturbation | None,
+        strength: float,
+        worst: Sequence[tuple[str, float]],
     ) -> None:
-        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed."""
+        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed and is trusted."""
         views: tuple[Picture, ...] = ()
         if verdict.status != "pass" and stress is not None:
             shown = worst[: self._album.take(verdict.claim, len(worst))]
             views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
         verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
+        if strength and fits(stress, Attack):
+            checks, doubts = self._trust.doubts(stress, strength)  # type: ignore[arg-type]
+            verdict = judged(verdict, checks, waived(doubts, self._waive))
         self.verdicts.append(verdict)
         if verdict.status != "pass":
             raise GateFailed(verdict)
