@@ -11,6 +11,9 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.types import Batch, Loss
 from tests.attack_models import accepted
 
+# Models of two and three classes have no DLR: tests/test_worst_case.py has what is said of that.
+pytestmark = pytest.mark.filterwarnings("ignore:loss=.dlr.:UserWarning")
+
 losses = pytest.mark.parametrize("loss", ["log-odds", "margin", "dlr"])
 
 
@@ -37,9 +40,6 @@ def some_logits(n: int = 40, k: int = 6) -> torch.Tensor:
         ([0, 2], math.exp(2) / (math.exp(1) + math.exp(3))),
     ],
 )
-
-# Models of two and three classes have no DLR: tests/test_worst_case.py has what is said of that.
-pytestmark = pytest.mark.filterwarnings("ignore:loss=.dlr.:UserWarning")
 def test_log_odds_are_the_logarithm_of_the_odds_of_a_miss(classes: list[int], odds: float) -> None:
     assert missed([1.0, 2.0, 3.0], classes, "log-odds") == pytest.approx(math.log(odds), abs=1e-6)
 
