@@ -22,6 +22,7 @@ __all__ = [
     "BatchClassifier",
     "Borrowed",
     "Classifier",
+    "FindsNearest",
     "Goal",
     "Graded",
     "Images",
@@ -37,6 +38,7 @@ __all__ = [
     "Voter",
     "Votes",
     "constructor_call",
+    "finds_nearest",
     "fits",
     "grades_of",
 ]
@@ -210,6 +212,15 @@ class LooksFirst(Attack, Protocol):
 
 
 @runtime_checkable
+class FindsNearest(Attack, Protocol):
+    """An attack that may look for the smallest change that succeeds, and not for any in the ball."""
+
+    @property
+    def finds_nearest(self) -> bool:
+        """Whether the lengths of its successes, in a ball that holds every image, are the smallest epsilons it can find."""
+
+
+@runtime_checkable
 class SingleStep(Attack, Protocol):
     """An attack whose images at every strength lie on one line: clean image + strength * direction."""
 
@@ -235,3 +246,8 @@ def fits(value: object, protocol: type) -> bool:
     if protocol not in known:
         known[protocol] = isinstance(value, protocol)
     return known[protocol]
+
+
+def finds_nearest(stress: Stress) -> bool:
+    """Whether it is an attack that looks for the smallest change that succeeds."""
+    return fits(stress, FindsNearest) and bool(stress.finds_nearest)  # type: ignore[attr-defined]
