@@ -21,6 +21,7 @@ from pytest_robustness.devices import Stage, Staged, device_name, fitting_batch_
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import ImageSet
 from pytest_robustness.memory import Ask, Keys, Memory, Question
+from pytest_robustness.norms import length
 from pytest_robustness.provenance import provenance
 from pytest_robustness.records import Case, Evaluation, Outcome, Provenance
 from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel, out_of_memory
@@ -210,8 +211,8 @@ class Engine:
         right = [row for row, outcome in enumerate(self.evaluate(batch.ids).outcomes) if outcome.correct]
         if not right:
             return batch.images
-        attacked = self._stressing.attacked(batch.select(right), stress, strengths[right], self.batch_size)
-        return batch.images.index_copy(0, torch.tensor(right, device=self.device), attacked)
+        found = self._stressing.attacked(batch.select(right), stress, strengths[right], self.batch_size)
+        return batch.images.index_copy(0, torch.tensor(right, device=self.device), found.images)
 
     @functools.cached_property
     def provenance(self) -> Provenance:
@@ -377,19 +378,21 @@ class Engine:
         rows = self._memory.not_known_wrong(batch.ids)
         tried = batch.select(rows)
         heard = Heard(tried.images) if listening else None
-        attacked = self._stressing.attacked(tried, attack, strengths[rows], self.batch_size, heard) if rows else None
+        found = self._stressing.attacked(tried, attack, strengths[rows], self.batch_size, heard) if rows else None
         if heard is not None:
             self._keep_clean(tried, heard)
         outcomes = list(self.evaluate(batch.ids).outcomes)
         places = [place for place, row in enumerate(rows) if outcomes[row].correct]
-        if attacked is not None and places:
-            said = {} if heard is None else heard.of(attacked)
-            tried = replace(tried, images=attacked)
-            silent = [place for place in places if place not in said]
-            if silent:
-                said.update(zip(silent, self._logits(tried.select(silent)), strict=True))
+        if found is not None and places:
+            said = {} if heard is None else heard.of(found.images)
+            distances = length(found.images - tried.images, attack.norm)[places]
+            tried = replace(tried, images=found.images)
+            unheard = [place for place in places if place not in said]
+            if unheard:
+                said.update(zip(unheard, self._logits(tried.select(unheard)), strict=True))
             logits = torch.stack([said[place] for place in places])
-            for place, outcome in zip(places, answered(self.images, tried.select(places), logits), strict=True):
+            right = answered(self.images, tried.select(places), logits, found.select(places), distances)
+            for place, outcome in zip(places, right, strict=True):
                 outcomes[rows[place]] = outcome
         return outcomes
 

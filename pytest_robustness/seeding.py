@@ -30,6 +30,10 @@ class Streams:
         """Streams of the same images for another purpose, independent of these."""
         return replace(self, purpose=f"{self.purpose}/{purpose}")
 
+    def of(self, purpose: str) -> "Streams":
+        """Streams of the same images that have this purpose and no other."""
+        return replace(self, purpose=purpose)
+
     def select(self, rows: Sequence[int]) -> "Streams":
         """The streams of the images in these rows of the batch, in that order."""
         return replace(self, ids=tuple(self.ids[row] for row in rows))

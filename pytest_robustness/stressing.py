@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from pytest_robustness.attacks.accounting import Counted, attacked
 from pytest_robustness.attacks.goals import Miss
 from pytest_robustness.errors import InputError
 from pytest_robustness.norms import project
 from pytest_robustness.recent import Recent
 from pytest_robustness.running import RunningModel
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import Attack, Batch, Goal, Images, Logits, Perturbation, SingleStep, Strengths
+from pytest_robustness.types import Attack, Attacked, Batch, Goal, Images, Logits, Perturbation, SingleStep, Strengths
 
 __all__ = ["Heard", "Stressing"]
 
@@ -93,10 +94,13 @@ class Stressing:
         self._model = model
         self._seed = seed
         self._directions: Recent[tuple[SingleStep, str]] = Recent(_DIRECTION_BYTES)
+        # How often the model is asked, and differentiated, for the direction of an image.
+        self._costs: dict[SingleStep, tuple[int, int]] = {}
 
     def forget(self) -> None:
         """The directions, because the model is another one now."""
         self._directions.clear()
+        self._costs.clear()
 
     def perturbed(self, batch: Batch, perturbation: Perturbation, strengths: Strengths) -> Images:
         """The images, each at its strength, clamped to [0, 1]; InputError where the stress returns something else."""
@@ -106,32 +110,40 @@ class Stressing:
 
     def attacked(
         self, batch: Batch, attack: Attack, strengths: Strengths, at_a_time: int, heard: Heard | None = None
-    ) -> Images:
-        """What the attack finds, projected to the ball of each strength and clamped to [0, 1].
+    ) -> Attacked:
+        """What the attack finds, projected to the ball of each strength and clamped to [0, 1], and what it took.
 
         An image that a search in low precision took for a success and that is none in full is attacked again in
-        full. What the model says meanwhile is `heard`, where it says it in full precision.
+        full. What the model says meanwhile is `heard`, where it says it in full precision. The direction of a single step
+        counts for every strength, although it is asked for once.
         """
         goal = Miss(batch.accepted)
         coarse = self._model.searches_coarsely
         asked = _Asked(self._model, batch.ids, at_a_time, coarse, None if coarse else heard)
         if isinstance(attack, SingleStep):
             directions = self._all_directions(batch, attack, goal, asked)
-            return _inside(attack, batch.images + strengths.reshape(-1, 1, 1, 1) * directions, batch.images, strengths)
-        attacked = self._found(batch, attack, goal, strengths, asked)
+            stepped = batch.images + strengths.reshape(-1, 1, 1, 1) * directions
+            return self._of_a_step(attack, _inside(attack, stepped, batch.images, strengths))
+        found = self._found(batch, attack, goal, strengths, asked)
         if coarse:
-            missed = self._missed(batch, goal, attacked, at_a_time)
+            missed = self._missed(batch, goal, found.images, at_a_time)
             if len(missed):
                 again = batch.select(missed.tolist())
                 asked = _Asked(self._model, again.ids, at_a_time)
-                found = self._found(again, attack, goal.select(missed), strengths[missed], asked)
-                attacked = attacked.index_copy(0, missed, found)
-        return attacked
+                found = _merged(
+                    found, missed, self._found(again, attack, goal.select(missed), strengths[missed], asked)
+                )
+        return found
 
-    def _found(self, batch: Batch, attack: Attack, goal: Goal, strengths: Strengths, asked: _Asked) -> Images:
+    def _found(self, batch: Batch, attack: Attack, goal: Goal, strengths: Strengths, asked: _Asked) -> Attacked:
         every = torch.arange(len(batch.ids), device=batch.images.device)
-        found = attack.against(asked.select(every), goal, batch.images, strengths, self._streams(batch, attack))
-        return _inside(attack, found, batch.images, strengths)
+        streams = self._streams(batch, attack)
+        found = attacked(attack, asked.select(every), goal, batch.images, strengths, streams)
+        return replace(found, images=_inside(attack, found.images, batch.images, strengths))
+
+    def _of_a_step(self, attack: SingleStep, images: Images) -> Attacked:
+        queries, gradients = (torch.full((len(images),), count) for count in self._costs[attack])
+        return Attacked(images, queries, gradients, torch.zeros(len(images), dtype=torch.bool), ("",) * len(images))
 
     def _missed(self, batch: Batch, goal: Goal, attacked: Images, at_a_time: int) -> torch.Tensor:
         """The rows that reach the goal coarsely only."""
@@ -152,7 +164,9 @@ class Stressing:
         if places:
             rows = torch.tensor(places, device=batch.images.device)
             fresh = batch.select(places)
-            directions = attack.direction(asked.select(rows), goal.select(rows), fresh.images)
+            counted = Counted.of(asked.select(rows), fresh.images)
+            directions = attack.direction(counted, goal.select(rows), fresh.images)
+            self._costs[attack] = (int(counted.queries.max()), int(counted.gradients.max()))
             self._keep(fresh, attack, directions)
             found.update(zip(fresh.ids, directions, strict=True))
         return torch.stack([direction for image_id in batch.ids if (direction := found[image_id]) is not None])
@@ -164,6 +178,20 @@ class Stressing:
 
     def _streams(self, batch: Batch, stress: Attack | Perturbation) -> Streams:
         return Streams(self._seed, repr(stress), batch.ids)
+
+
+def _merged(found: Attacked, rows: torch.Tensor, again: Attacked) -> Attacked:
+    """What was found, with what was found in these rows (m,) when they were attacked again."""
+    found_by = list(found.found_by)
+    for row, name in zip(rows.tolist(), again.found_by, strict=True):
+        found_by[row] = name
+    return Attacked(
+        found.images.index_copy(0, rows, again.images),
+        found.queries.index_add(0, rows, again.queries),
+        found.gradients.index_add(0, rows, again.gradients),
+        found.silent.index_copy(0, rows, again.silent),
+        tuple(found_by),
+    )
 
 
 def _checked(stress: Attack | Perturbation, stressed: object, images: Images) -> Images:

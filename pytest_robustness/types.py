@@ -182,6 +182,16 @@ class Attacked:
     silent: torch.Tensor
     found_by: tuple[str, ...]
 
+    def select(self, rows: Sequence[int]) -> "Attacked":
+        """What is told of the images in these rows, in that order."""
+        return Attacked(
+            self.images[rows],
+            self.queries[rows],
+            self.gradients[rows],
+            self.silent[rows],
+            tuple(self.found_by[row] for row in rows),
+        )
+
 
 @runtime_checkable
 class Telling(Attack, Protocol):

@@ -4,6 +4,7 @@ Images are float32 RGB in [0, 1], (n, c, h, w); epsilon is the radius of the bal
 """
 
 import copy
+import functools
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -22,25 +23,9 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.norms import project
 from pytest_robustness.running import out_of_memory
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import BatchClassifier, Classifier, Goal, Images, Norm, Strengths
+from pytest_robustness.types import Attacked, BatchClassifier, Classifier, Goal, Images, Norm, Strengths
 
-__all__ = ["Attacked", "Foreign", "foreign"]
-
-
-@dataclass(frozen=True, eq=False)
-class Attacked:
-    """What an attack found, and what it asked for it: a row per image.
-
-    `queries` and `gradients` (n,) int64 count how often the attack showed the model an image, and how often it took a
-    gradient there; `elsewhere` counts what it showed that lies in no image's ball. `silent` (n,) bool is True where it
-    had shown a success to the model and returned none.
-    """
-
-    images: Images
-    queries: torch.Tensor
-    gradients: torch.Tensor
-    silent: torch.Tensor
-    elsewhere: int
+__all__ = ["Foreign", "foreign"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,10 +81,9 @@ class Foreign:
         return limit(self.norm)
 
     @property
-    def version(self) -> str:
-        """The version of the library that the attack is of; empty for a function."""
-        distribution = FAMILIES[self.family].distribution
-        return metadata.version(distribution) if distribution else ""
+    def library(self) -> str:
+        """The library that the attack is of, with its version; empty for a function."""
+        return _with_version(FAMILIES[self.family].distribution)
 
     def against(
         self, classifier: Classifier, goal: Goal, images: Images, strengths: Strengths, streams: Streams
@@ -117,14 +101,13 @@ class Foreign:
         problem = Problem(classifier, goal, images, strengths, streams, self.norm)
         found = images.clone()
         queries, gradients = torch.zeros(2, len(images), dtype=torch.long, device=images.device)
-        silent, elsewhere = queries.bool(), 0
+        silent = queries.bool()
         for rows, answers, classes in self._parts(problem):
             some = problem.select(rows)
             model = Recorder(some)
             found[rows], silent[rows] = self._found(some, model, answers, classes)
             queries[rows], gradients[rows] = model.queries, model.gradients
-            elsewhere += model.elsewhere
-        return Attacked(found, queries, gradients, silent, elsewhere)
+        return Attacked(found, queries, gradients, silent, ("",) * len(images))
 
     def _parts(self, problem: Problem) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
         """The rows of the images that are attacked together, with the model's answers to them, and how many classes it has."""
@@ -220,6 +203,11 @@ def foreign(attack: Any, norm: Norm | None = None, *, family: Family | None = No
             "attack keeps to"
         )
     return Foreign(attack, norm, family)
+
+
+@functools.cache
+def _with_version(distribution: str) -> str:
+    return f"{distribution} {metadata.version(distribution)}" if distribution else ""
 
 
 def _inside(problem: Problem, found: Images) -> Images:

@@ -32,10 +32,10 @@ class Recorder(nn.Module):
     dummy. The balls of the problem are of one radius.
 
     What it is shown belongs to the image in whose ball it lies: the one in the same row, where there are as many rows as
-    images, else the nearest; in no ball, to none. So images may be asked about in any order, some of them, or many times
-    over; of images that are each in the other's ball, one may be credited with what was meant for the other, which is a
-    point of its ball all the same. `queries` and `gradients` (n,) int64 count the rows that belong to each image, `elsewhere`
-    those that belong to none. `best` (n, c, h, w) holds what reached the goal first, else what came closest, in the ball
+    images, else the nearest; in no ball, to the one in the same row or else the nearest, for counting alone. So images may be
+    asked about in any order, some of them, or many times over; of images that are each in the other's ball, one may be credited
+    with what was meant for the other, which is a point of its ball all the same. `queries` and `gradients` (n,) int64 count the
+    rows that belong to each image; rows of another shape belong to none. `best` (n, c, h, w) holds what reached the goal first, else what came closest, in the ball
     and in [0, 1] up to rounding; `values` (n,) its objective, infinite where it `reached` (n,) the goal, -infinite where
     nothing was asked.
     """
@@ -48,7 +48,7 @@ class Recorder(nn.Module):
         self.dummy = nn.Parameter(problem.images.new_zeros(1), requires_grad=False)
         self.training = False
         counts = torch.zeros(len(problem.images), dtype=torch.long, device=problem.images.device)
-        self.queries, self.gradients, self.elsewhere = counts, counts.clone(), 0
+        self.queries, self.gradients = counts, counts.clone()
         self.best = problem.images.clone()
         self.values = torch.full_like(problem.epsilons, -torch.inf)
 
@@ -66,11 +66,10 @@ class Recorder(nn.Module):
 
     def forward(self, images: Images) -> Logits:
         shown = images.to(self.best)
-        owners = self._owners(shown.detach())
+        owners, inside = self._owners(shown.detach())
         logits = self._logits(shown, owners)
         self.queries += self._rows_of(owners)
-        self.elsewhere += int((owners < 0).sum())
-        self._keep(shown.detach(), owners, logits.detach())
+        self._keep(shown.detach(), owners, inside, logits.detach())
         if logits.requires_grad:
             logits.register_hook(functools.partial(self._count_gradients, owners))  # type: ignore[no-untyped-call]
         return logits.to(images.device)
@@ -90,19 +89,21 @@ class Recorder(nn.Module):
             parts.append(classifier.select(own if paired else own[:0])(shown[rows]))
         return torch.cat(parts)
 
-    def _owners(self, shown: Images) -> torch.Tensor:
-        """(r,) the row of the image that each of these belongs to, -1 where it is none."""
+    def _owners(self, shown: Images) -> tuple[torch.Tensor, torch.Tensor]:
+        """The row of the image that each of these belongs to, (r,), -1 where it is none; and whether it lies in its ball."""
         problem = self._asked[0]
         images = problem.images
         owners = torch.full((len(shown),), -1, device=images.device)
+        inside = torch.zeros_like(owners, dtype=torch.bool)
         if shown.shape[1:] != images.shape[1:]:
-            return owners
+            return owners, inside
         reach = problem.epsilons[0] * (1 + 10 * _ROUNDING) + _ROUNDING
         rest = torch.arange(len(shown), device=images.device)
-        if len(shown) == len(images):
-            at_home = length(shown - images, problem.norm) <= reach
-            owners[at_home] = rest[at_home]
-            rest = rest[~at_home]
+        aligned = len(shown) == len(images)
+        if aligned:
+            owners = rest.clone()
+            inside = length(shown - images, problem.norm) <= reach
+            rest = rest[~inside]
         if len(rest):
             # By differences: the default for many rows is a product, which can't tell small distances from 0.
             distances = torch.cdist(
@@ -112,16 +113,17 @@ class Recorder(nn.Module):
                 compute_mode="donot_use_mm_for_euclid_dist",
             )
             nearest = distances.min(1)
-            owners[rest] = torch.where(nearest.values <= reach, nearest.indices, -1)
-        return owners
+            inside[rest] = nearest.values <= reach
+            owners[rest] = torch.where(inside[rest], nearest.indices, owners[rest] if aligned else nearest.indices)
+        return owners, inside
 
     def _rows_of(self, owners: torch.Tensor) -> torch.Tensor:
         """(n,) how many rows belong to each image."""
         return torch.bincount(owners[owners >= 0], minlength=len(self.queries))
 
-    def _keep(self, shown: Images, owners: torch.Tensor, logits: Logits) -> None:
+    def _keep(self, shown: Images, owners: torch.Tensor, inside: torch.Tensor, logits: Logits) -> None:
         in_range = ((shown >= -_ROUNDING) & (shown <= 1 + _ROUNDING)).flatten(1).all(1)
-        rows = ((owners >= 0) & in_range).nonzero().squeeze(1)
+        rows = (inside & in_range).nonzero().squeeze(1)
         if not len(rows):
             return
         owned = owners[rows]
