@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkabl
 
 import torch
 
+from pytest_robustness.errors import InputError
 from pytest_robustness.seeding import Streams
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Telling",
     "Voter",
     "Votes",
+    "check_floats",
     "constructor_call",
     "finds_nearest",
     "fits",
@@ -66,9 +68,18 @@ class Batch:
     accepted: Accepted
     ids: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        check_floats(self.images)
+
     def select(self, rows: Sequence[int]) -> "Batch":
         """The images in these rows, in that order."""
         return Batch(self.images[rows], self.accepted[rows], tuple(self.ids[row] for row in rows))
+
+
+def check_floats(images: Images) -> None:
+    """Refuse images of integers, on another scale than that of epsilons and without a gradient."""
+    if not images.is_floating_point():
+        raise InputError(f"expected images as floats in [0, 1], got {images.dtype}; divide bytes by 255")
 
 
 class Classifier(Protocol):
