@@ -148,11 +148,11 @@ class Robustness(Measuring):
             self.engine.case(stress, strength)
         evaluations = sweep(self.engine, ids, stress, sorted(floors))
         short = [own for own in evaluations if own.correct / len(own.outcomes) < floors[own.case.strength]]
-        # Each image where it first fell.
+        # Each image where it first fell; one that is wrong when clean has no stressed picture to show.
         fell: dict[str, float] = {}
         for own in reversed(evaluations):
             fell.update((outcome.image, own.case.strength) for outcome in own.outcomes if not outcome.correct)
-        worst = dict.fromkeys(outcome.image for own in short for outcome in worst_first(own))
+        worst = dict.fromkeys(outcome.image for own in short for outcome in worst_first(own) if fell[outcome.image])
         self._conclude(gate.judge(evaluations), stress, [(image, fell[image]) for image in worst])
 
     def assert_smallest_epsilon(
