@@ -1,10 +1,10 @@
-"""Proportions with exact bounds."""
+"""Proportions with exact bounds, and pairs compared exactly."""
 
 import functools
 
-from scipy.special import betaincinv
+from scipy.special import bdtr, betaincinv
 
-__all__ = ["proportion_interval"]
+__all__ = ["mcnemar", "proportion_interval"]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -22,3 +22,14 @@ def proportion_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[fl
     lower = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
     upper = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
     return lower, upper
+
+
+def mcnemar(b: int, c: int) -> float:
+    """The exact two-sided p-value of b pairs that differ one way and c that differ the other way (McNemar 1947).
+
+    Where both ways are as likely, p is above alpha with probability at least 1 - alpha: the binomial distribution, without
+    an approximation. Pairs that agree say nothing. Raises ValueError for a count below 0.
+    """
+    if min(b, c) < 0:
+        raise ValueError(f"expected two counts >= 0, got b={b}, c={c}")
+    return min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
