@@ -65,7 +65,7 @@ def headline(results: Results) -> str:
 
 def libraries(results: Results, run: Provenance) -> tuple[str, ...]:
     """The libraries that stresses of this run are of, with their versions, in alphabetical order."""
-    named = set()
+    named: set[str] = set()
     for verdict in results.verdicts:
         if verdict.run == run.key:
             named.update(evaluation.case.library for evaluation in verdict.evaluations)
