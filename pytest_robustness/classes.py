@@ -6,6 +6,7 @@ groups:
 accept_together: [elephants]   # an image of one of them is right as any of them
 """
 
+import contextlib
 import difflib
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -36,8 +37,9 @@ class ClassList:
         """The index of a class given by name or by index; `where` begins the error where there is none, or several."""
         if not isinstance(label, str):
             # Whatever counts as an index in Python, numpy's integers among it.
-            label = operator.index(label)
-            if not 0 <= label < len(self.names):
+            with contextlib.suppress(TypeError):
+                label = operator.index(label)
+            if not isinstance(label, int) or not 0 <= label < len(self.names):
                 raise InputError(
                     f"{where}: expected a class index from 0 to {len(self.names) - 1}, got {label}; check the labels"
                 )

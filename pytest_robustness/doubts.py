@@ -7,7 +7,7 @@ from pytest_robustness.classes import nearest
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Doubt, Verdict
 
-__all__ = ["CHECKS", "checked_waivers", "judged", "waived"]
+__all__ = ["CHECKS", "checked_waivers", "judged", "merged"]
 
 CHECKS = (
     "training-mode",
@@ -45,9 +45,16 @@ def checked_waivers(waive: object, where: str = "") -> dict[str, str]:
     return dict(waive)
 
 
-def waived(doubts: Sequence[Doubt], waive: Mapping[str, str]) -> tuple[Doubt, ...]:
-    """The doubts, those of the checks that are waived with the reason."""
-    return tuple(dataclasses.replace(doubt, waiver=waive.get(doubt.check, "")) for doubt in doubts)
+def merged(
+    found: Sequence[tuple[Sequence[str], Sequence[Doubt]]], waive: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[Doubt, ...]]:
+    """What the checks at several strengths found, together: of each check its first doubt, with the reason if it is waived."""
+    checks = tuple(dict.fromkeys(name for names, _ in found for name in names))
+    doubts: dict[str, Doubt] = {}
+    for _, own in found:
+        for doubt in own:
+            doubts.setdefault(doubt.check, dataclasses.replace(doubt, waiver=waive.get(doubt.check, "")))
+    return checks, tuple(doubts[name] for name in CHECKS if name in doubts)
 
 
 def judged(verdict: Verdict, checks: Sequence[str], doubts: Sequence[Doubt]) -> Verdict:

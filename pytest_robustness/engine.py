@@ -26,22 +26,14 @@ from pytest_robustness.provenance import provenance
 from pytest_robustness.records import Case, Evaluation, Outcome, Provenance
 from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel, out_of_memory
 from pytest_robustness.stressing import Heard, Stressing
-from pytest_robustness.types import (
-    Attack,
-    Batch,
-    Images,
-    Logits,
-    LooksFirst,
-    Perturbation,
-    Strengths,
-    Voter,
-    fits,
-)
+from pytest_robustness.types import Attack, Batch, Images, Logits, LooksFirst, Perturbation, Strengths, Voter, fits
 
 __all__ = ["Engine"]
 
 # An attack's batch shrinks as images fall: with so many at hand, the model is shown full ones for longer.
 _ATTACKED_AT_ONCE = 4
+# Each holds its model: those of a test after the other must not fill the memory.
+_BESIDE = 8
 
 
 class _TooLarge(InputError):
@@ -87,6 +79,20 @@ class Engine:
         self._batch_size = None if batch_size == "auto" else batch_size
         self._workers = workers or (1 if self.device.type == "cpu" else min(8, os.cpu_count() or 1))
         self._run = run
+        self._alike = functools.partial(
+            Engine,
+            images=images,
+            device=device,
+            seed=seed,
+            batch_size=batch_size,
+            precision=precision,
+            compiled=compiled,
+            workers=workers,
+            store=store,
+            run=run,
+            progress=progress,
+        )
+        self._beside: dict[int, Engine] = {}
         self._steady = False
         self._memory = Memory(store)
         self._progress = progress
@@ -97,6 +103,16 @@ class Engine:
     def model(self) -> Callable[[Images], Logits]:
         """The model as it was given."""
         return self._running.model
+
+    def beside(self, model: Callable[[Images], Logits]) -> "Engine":
+        """The engine of another model that is the same in all else. The last eight are kept, with what they were asked."""
+        if model is self.model:
+            return self
+        if id(model) not in self._beside:
+            while len(self._beside) >= _BESIDE:
+                del self._beside[next(iter(self._beside))]
+            self._beside[id(model)] = self._alike(model)
+        return self._beside[id(model)]
 
     @property
     def batch_size(self) -> int:
@@ -166,15 +182,7 @@ class Engine:
         As a function, for a caller who asks at many strengths and lets nothing happen to the model meanwhile.
         """
         self._refresh()
-        clean, stressed = (self._memory.known((asked, None)) for asked in (None, stress))
-
-        def recalled(ids: Sequence[str], strength: float) -> Sequence[Outcome] | None:
-            known = stressed if strength else clean
-            answers = [known.get((image_id, strength)) for image_id in ids]
-            outcomes = [answer for answer in answers if isinstance(answer, Outcome)]
-            return outcomes if len(outcomes) == len(ids) else None
-
-        return recalled
+        return self._memory.recall(stress)
 
     def shown(self, asks: Sequence[Ask], stress: Attack | Perturbation) -> Iterator[tuple[Batch, Batch]]:
         """Images, each at its strength, in batches: as they are, and as the stress leaves them.
@@ -375,7 +383,7 @@ class Engine:
         listening = not self._running.searches_coarsely and self._running.repeats(tuple(batch.images.shape[1:]))
         if not (listening and isinstance(attack, LooksFirst) and attack.looks_first):
             self.evaluate(batch.ids)
-        rows = self._not_known_wrong(batch.ids)
+        rows = self._memory.not_known_wrong(batch.ids)
         tried = batch.select(rows)
         heard = Heard(tried.images) if listening else None
         found = self._stressing.attacked(tried, attack, strengths[rows], self.batch_size, heard) if rows else None
@@ -395,14 +403,6 @@ class Engine:
             for place, outcome in zip(places, right, strict=True):
                 outcomes[rows[place]] = outcome
         return outcomes
-
-    def _not_known_wrong(self, ids: Sequence[str]) -> list[int]:
-        """The rows of the images that are right when clean, or may be, after a look into the store."""
-        asks = [(image_id, 0.0) for image_id in ids]
-        self._memory.missing((None, None), asks)
-        known = self._memory.known((None, None))
-        answers = [known.get(ask) for ask in asks]
-        return [row for row, a in enumerate(answers) if a is None or (isinstance(a, Outcome) and a.correct)]
 
     def _keep_clean(self, batch: Batch, heard: Heard) -> None:
         """Keep the answers to clean images that were heard during an attack."""

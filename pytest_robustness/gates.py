@@ -1,5 +1,6 @@
 """Gates: what is required of a measurement, and the sentences that say why it passed or failed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,9 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.measurements import (
     BreakingPoints,
     CorruptionErrors,
+    SmallestEpsilons,
+    broken_by,
+    check_quantile,
     furthest_off,
     missing_text,
     needed_for,
@@ -15,9 +19,20 @@ from pytest_robustness.measurements import (
 from pytest_robustness.records import Evaluation, Ladder, Verdict, strength_text
 from pytest_robustness.stats import proportion_interval
 
-__all__ = ["AccuracyAtLeast", "BreaksNoEarlier", "CorruptionErrorAtMost", "GateFailed", "HoldsUntil", "VoteRecovers"]
+__all__ = [
+    "AccuracyAtLeast",
+    "BreaksNoEarlier",
+    "CorruptionErrorAtMost",
+    "CurveAbove",
+    "GateFailed",
+    "HoldsUntil",
+    "NotBrokenUpTo",
+    "VoteRecovers",
+]
 
 _NAMED = 5
+# Adding epsilon to a pixel and taking it off again is not exact in float32, nor is the length of a difference.
+_ROUNDING = 1e-6
 
 
 class GateFailed(AssertionError):
@@ -59,6 +74,7 @@ class AccuracyAtLeast:
         missing = missing_text(evaluation, self.at_least)
         if missing:
             reason += f"\nshort by {self.at_least - k / n:.4g}: {missing}\nfurthest off: {furthest_off(evaluation)}"
+        reason = "\n".join([reason, *broken_by(evaluation)])
         return Verdict(
             gate="accuracy",
             claim=self._claim(evaluation),
@@ -83,6 +99,7 @@ class AccuracyAtLeast:
         )
         if not passed:
             reason += f"\nfurthest off: {furthest_off(evaluation)}"
+        reason = "\n".join([reason, *broken_by(evaluation)])
         return Verdict(
             gate="accuracy",
             claim=self._claim(evaluation),
@@ -97,6 +114,59 @@ class AccuracyAtLeast:
 
     def _claim(self, evaluation: Evaluation) -> str:
         return f"accuracy under {evaluation.case.title} >= {self.at_least:g}"
+
+
+@dataclass(frozen=True)
+class CurveAbove:
+    """At each of these strengths at least this share of the images, in [0, 1], is answered with an accepted class.
+
+    A share of 0, where a curve has come down, asks for nothing; one at least has to ask for something.
+    """
+
+    floors: Mapping[float, float]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.floors, Mapping) or not self.floors:
+            raise InputError(
+                f"expected accuracies by strength such as {{2/255: 0.5, 4/255: 0.2}}, got {self.floors!r}; "
+                "a gate over nothing would pass every model"
+            )
+        for strength, share in self.floors.items():
+            if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+                raise InputError(
+                    f"expected accuracies as shares in [0, 1], got {share!r} at {strength!r}; divide percents by 100"
+                )
+        if not any(self.floors.values()):
+            raise InputError(
+                "expected an accuracy > 0 at one strength at least, got 0 at all of them; such a gate would pass every model"
+            )
+
+    def judge(self, evaluations: Sequence[Evaluation]) -> Verdict:
+        """The verdict on one evaluation per strength, in ascending order; what is measured is the point nearest to its floor."""
+        floors = [float(self.floors[own.case.strength]) for own in evaluations]
+        missing = [missing_text(own, floor) for own, floor in zip(evaluations, floors, strict=True)]
+        margins = [own.correct / len(own.outcomes) - floor for own, floor in zip(evaluations, floors, strict=True)]
+        place = min(range(len(margins)), key=lambda at: margins[at])
+        worst, failing = evaluations[place], [text for text in missing if text]
+        reason = f"{len(floors) - len(failing)} of {len(floors)} accuracies are as high as required"
+        for own, floor, margin, text in zip(evaluations, floors, margins, missing, strict=True):
+            reason += f"\n{own.case.at}: accuracy {proportion_text(own)}, required >= {floor:.4g}"
+            reason += f", short by {-margin:.4g}: {text}" if text else ""
+        if failing:
+            reason += f"\nfurthest off at {worst.case.at}: {furthest_off(worst)}"
+        required = ", ".join(f"{floor:.4g} at {own.case.at}" for own, floor in zip(evaluations, floors, strict=True))
+        return Verdict(
+            gate="accuracy-curve",
+            claim=f"accuracy under {worst.case.stress} >= {required}",
+            status="fail" if failing else "pass",
+            reason=reason,
+            measured=worst.correct / len(worst.outcomes),
+            required=floors[place],
+            margin=margins[place],
+            n=len(worst.outcomes),
+            interval=proportion_interval(worst.correct, len(worst.outcomes)),
+            evaluations=tuple(evaluations),
+        )
 
 
 @dataclass(frozen=True)
@@ -170,6 +240,57 @@ class BreaksNoEarlier:
             margin=measured - self.at_least,
             n=len(ladders),
             ladders=ladders,
+        )
+
+
+@dataclass(frozen=True)
+class NotBrokenUpTo:
+    """No epsilon up to and including `at_least` breaks more than the share `quantile`, in [0, 1), of the images."""
+
+    at_least: float
+    quantile: float
+
+    def __post_init__(self) -> None:
+        check_quantile(self.quantile)
+
+    def breaks(self, epsilon: float) -> bool:
+        """Whether an image with this smallest epsilon counts as broken."""
+        return epsilon <= self.at_least + _ROUNDING
+
+    def judge(self, epsilons: SmallestEpsilons) -> Verdict:
+        measured = epsilons.quantile(self.quantile)
+        bar, least = strength_text("epsilon", self.at_least), strength_text("epsilon", measured)
+        fallen = [point for point in epsilons.worst_first if self.breaks(point[0])]
+        passed = not self.breaks(measured)
+        n = len(epsilons)
+        reason = (
+            f"{self.quantile:g} quantile "
+            + (
+                f"above epsilon {strength_text('epsilon', epsilons.up_to)}"
+                if math.isinf(measured)
+                else f"epsilon {least}"
+            )
+            + f", required > {bar}\n{n - len(fallen)} of {n} images are not broken up to epsilon {bar}; "
+            + repr(epsilons).rpartition("; ")[2]
+        )
+        if not passed:
+            # Those that are wrong when clean last, as above.
+            fallen.sort(key=lambda point: point[0] == 0)
+            reason += "".join(f"\n{epsilons.told(*point)}" for point in fallen[:_NAMED]) + _and_more(fallen)
+        # An image that held throughout may hold longer.
+        capped = min(measured, epsilons.up_to)
+        found = epsilons.found
+        return Verdict(
+            gate="smallest-epsilon",
+            claim=f"no epsilon up to {bar} breaks more than {self.quantile:g} of the images under {epsilons.attack}",
+            status="pass" if passed else "fail",
+            reason=reason,
+            measured=capped,
+            required=float(self.at_least),
+            margin=capped - self.at_least,
+            n=n,
+            evaluations=(found,) if isinstance(found, Evaluation) else (),
+            ladders=() if isinstance(found, Evaluation) else found,
         )
 
 

@@ -75,6 +75,13 @@ class ImageSet:
         if len(self._by_id) < len(self.images):
             twice = next(a.id for a, b in zip(self.images, self.images[1:], strict=False) if a.id == b.id)
             raise InputError(f"{name}: expected every image once, got {twice!r} twice; give each image one entry")
+        for image in self.images:
+            for label in image.labels:
+                if not 0 <= label < len(self.classes):
+                    raise InputError(
+                        f"{name}: expected class indices from 0 to {len(self.classes) - 1}, got {label!r} for {image.id}; "
+                        "check the labels"
+                    )
 
     def __len__(self) -> int:
         return len(self.images)

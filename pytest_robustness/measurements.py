@@ -1,7 +1,9 @@
 """Numbers that remember what they measure, so that a plain `assert` can explain itself."""
 
+import collections
+import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_robustness.corruption_error import ALEXNET, mean_corruption_error, relative_mean_corruption_error
@@ -14,6 +16,9 @@ __all__ = [
     "BreakingPoint",
     "BreakingPoints",
     "CorruptionErrors",
+    "SmallestEpsilons",
+    "broken_by",
+    "check_quantile",
     "furthest_off",
     "missing_text",
     "needed_for",
@@ -43,7 +48,7 @@ class Accuracy(float):
             f"compared with {bound:.4g}: {self - bound:+.4g}" + (f", {missing}" if missing else ""),
         ]
         off = furthest_off(self.evaluation)
-        return lines + [f"furthest off: {off}"] * bool(off)
+        return lines + [f"furthest off: {off}"] * bool(off) + broken_by(self.evaluation)
 
 
 class BreakingPoint(float):
@@ -124,13 +129,7 @@ class BreakingPoints:
 
         Never above the last level: an image that holds there may hold longer.
         """
-        if not 0 <= share < 1:
-            raise InputError(
-                f"expected a quantile in [0, 1), got {share!r}; 0.1 lets a tenth of the images break earlier"
-            )
-        held = sorted(ladder.held or 0.0 for ladder in self.ladders)
-        # The tolerance keeps 0.7 * 10 from being 6.
-        return held[int(share * len(held) + 1e-9)]
+        return _at_quantile((ladder.held or 0.0 for ladder in self.ladders), share)
 
     def __repr__(self) -> str:
         ladder = self.ladders[0]
@@ -164,6 +163,96 @@ class BreakingPoints:
         return ladder.image, held + broke + (
             "" if again is None else f", right again at {strength_text(ladder.unit, again)}"
         )
+
+
+@dataclass(frozen=True)
+class SmallestEpsilons:
+    """The smallest epsilon at which one attack broke each image of a set: 0 where it is wrong when clean, infinity where it held.
+
+    Found at once, by an attack that looks for the nearest success within epsilon, the length of its change being what
+    counts; or by climbing, the level that broke the image being what counts. Another attack may need less.
+    """
+
+    found: Evaluation | tuple[Ladder, ...]
+
+    @functools.cached_property
+    def points(self) -> tuple[tuple[float, Outcome], ...]:
+        """The smallest epsilon of each image, with the outcome there, or with the last one where it held."""
+        if isinstance(self.found, Evaluation):
+            return tuple((_found_at(outcome, self.up_to), outcome) for outcome in self.found.outcomes)
+        return tuple((float(BreakingPoint(ladder)), ladder.rungs[-1][1]) for ladder in self.found)
+
+    @property
+    def attack(self) -> str:
+        """The attack's constructor call."""
+        return self.found.case.stress if isinstance(self.found, Evaluation) else self.found[0].stress
+
+    @property
+    def up_to(self) -> float:
+        """The largest epsilon that was tried."""
+        return self.found.case.strength if isinstance(self.found, Evaluation) else self.found[0].levels[-1]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[float]:
+        return (epsilon for epsilon, _ in self.points)
+
+    def __getitem__(self, image: str) -> float:
+        """The smallest epsilon of the image of this id."""
+        for epsilon, outcome in self.points:
+            if outcome.image == image:
+                return epsilon
+        raise InputError(f"expected the id of one of these {len(self)} images, got {image!r}")
+
+    @property
+    def wrong_when_clean(self) -> tuple[str, ...]:
+        """The images that were wrong without the attack."""
+        return tuple(outcome.image for epsilon, outcome in self.points if epsilon == 0)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The images that were right when clean and were broken."""
+        return tuple(outcome.image for epsilon, outcome in self.points if 0 < epsilon < math.inf)
+
+    @property
+    def unbroken(self) -> tuple[str, ...]:
+        """The images that held throughout."""
+        return tuple(outcome.image for epsilon, outcome in self.points if epsilon == math.inf)
+
+    def quantile(self, share: float) -> float:
+        """The smallest epsilon up to which more than `share`, in [0, 1), of the images are broken; infinity where there is none."""
+        return _at_quantile(self, share)
+
+    @property
+    def median(self) -> float:
+        """The smallest epsilon up to which more than half of the images are broken."""
+        return self.quantile(0.5)
+
+    @property
+    def worst_first(self) -> list[tuple[float, Outcome]]:
+        """The points, those of the smallest epsilons first."""
+        return sorted(self.points, key=lambda point: (point[0], point[1].image))
+
+    def __repr__(self) -> str:
+        last, median, tenth = (strength_text("epsilon", e) for e in (self.up_to, self.median, self.quantile(0.1)))
+        counts = f"{len(self.broken)} break, {len(self.unbroken)} hold until epsilon {last}"
+        return (
+            f"smallest epsilons of {len(self)} images under {self.attack}: median {median}, 0.1 quantile {tenth}; "
+            f"{counts}, {len(self.wrong_when_clean)} wrong when clean"
+        )
+
+    def __str__(self) -> str:
+        """A row per image, those that break first at the top."""
+        return "\n".join([*(self.told(*point) for point in self.worst_first), repr(self)])
+
+    def told(self, epsilon: float, outcome: Outcome) -> str:
+        """One of the points in a sentence."""
+        if epsilon == 0:
+            return f"{outcome.image} is wrong on the clean image already: {outcome.answer}"
+        if epsilon == math.inf:
+            return f"{outcome.image} holds until epsilon {strength_text('epsilon', self.up_to)}: {outcome.answer}"
+        return f"{outcome.image} breaks at epsilon {strength_text('epsilon', epsilon)}: {outcome.answer}"
 
 
 @dataclass(frozen=True)
@@ -210,6 +299,28 @@ class CorruptionErrors:
         return "\n".join([f"{'error, %':<{width}}{heads}", *lines, repr(self)])
 
 
+def check_quantile(share: float) -> None:
+    """Refuse a share of the images that may break earlier outside [0, 1)."""
+    if not 0 <= share < 1:
+        raise InputError(f"expected a quantile in [0, 1), got {share!r}; 0.1 lets a tenth of the images break earlier")
+
+
+def _at_quantile(values: Iterable[float], share: float) -> float:
+    """The smallest of the values that more than `share` of them are not above."""
+    check_quantile(share)
+    ordered = sorted(values)
+    # The tolerance keeps 0.7 * 10 from being 6.
+    return ordered[int(share * len(ordered) + 1e-9)]
+
+
+def _found_at(outcome: Outcome, up_to: float) -> float:
+    """How long the change is that broke the image; the clean image, which has none, is wrong at 0."""
+    if outcome.correct:
+        return math.inf
+    # What lies on the edge of the ball is in it, however its length was rounded.
+    return 0.0 if outcome.distance is None else min(outcome.distance, up_to)
+
+
 def proportion_text(evaluation: Evaluation) -> str:
     """The accuracy with its counts and exact interval: `0.4033 (121 of 300, 95 % interval 0.347 to 0.461)`."""
     k, n = evaluation.correct, len(evaluation.outcomes)
@@ -234,6 +345,17 @@ def needed_for(bound: float, n: int) -> int:
 def furthest_off(evaluation: Evaluation, *, at_most: int = 3) -> str:
     """The wrong images whose accepted classes got least, with the answer: `a.png (zebra 0.99), b.png ...`."""
     return ", ".join(f"{outcome.image} ({outcome.answer})" for outcome in worst_first(evaluation)[:at_most])
+
+
+def broken_by(evaluation: Evaluation) -> list[str]:
+    """Lines that say which of several attacks broke how many images, and what an attack of another library kept to itself."""
+    named = collections.Counter(outcome.found_by for outcome in evaluation.outcomes if outcome.found_by)
+    silent = sum(outcome.silent for outcome in evaluation.outcomes)
+    lines = [f"broken by {', '.join(f'{name}: {count}' for name, count in named.items())}"] * bool(named)
+    if silent:
+        successes = "1 success" if silent == 1 else f"{silent} successes"
+        lines.append(f"{successes} that the attack had shown to the model and did not return")
+    return lines
 
 
 def worst_first(evaluation: Evaluation) -> list[Outcome]:

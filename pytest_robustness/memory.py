@@ -105,6 +105,26 @@ class Memory:
             missing = [ask for ask in missing if ask not in known]
         return missing
 
+    def recall(self, stress: Attack | Perturbation) -> Callable[[Sequence[str], float], Sequence[Outcome] | None]:
+        """`Engine.recall` of what this process knows."""
+        clean, stressed = (self.known((asked, None)) for asked in (None, stress))
+
+        def recalled(ids: Sequence[str], strength: float) -> Sequence[Outcome] | None:
+            known = stressed if strength else clean
+            answers = [known.get((image_id, strength)) for image_id in ids]
+            outcomes = [answer for answer in answers if isinstance(answer, Outcome)]
+            return outcomes if len(outcomes) == len(ids) else None
+
+        return recalled
+
+    def not_known_wrong(self, ids: Sequence[str]) -> list[int]:
+        """The rows of the images that are right when clean, or may be, after a look into the store."""
+        asks = [(image_id, 0.0) for image_id in ids]
+        self.missing((None, None), asks)
+        known = self.known((None, None))
+        answers = [known.get(ask) for ask in asks]
+        return [row for row, a in enumerate(answers) if a is None or (isinstance(a, Outcome) and a.correct)]
+
     @contextlib.contextmanager
     def chunks(
         self, question: Question, asks: Sequence[Ask], size: Callable[[], int]

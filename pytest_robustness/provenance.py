@@ -1,6 +1,7 @@
 """What numbers are measured on, from the objects that they are measured with."""
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 
 import torch
@@ -10,19 +11,22 @@ from pytest_robustness.fingerprint import weights_digest
 from pytest_robustness.loading import ImageSet
 from pytest_robustness.records import Provenance
 from pytest_robustness.running import RunningModel
+from pytest_robustness.types import Images, Logits
 
-__all__ = ["provenance"]
+__all__ = ["model_name", "provenance"]
+
+
+def model_name(model: Callable[[Images], Logits]) -> str:
+    """What reports call a model: its class, or the name of a function."""
+    own = type(model).__name__
+    return own if isinstance(model, nn.Module) else getattr(model, "__qualname__", own)
 
 
 def provenance(running: RunningModel, images: ImageSet, device: str, seed: int) -> Provenance:
     """The record of these, on the device of this name; `running` is prepared, as how it runs its model is part of it."""
-    model = running.model
-    name = (
-        type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__qualname__", type(model).__name__)
-    )
     return Provenance(
-        model=name,
-        model_digest=weights_digest(model),
+        model=model_name(running.model),
+        model_digest=weights_digest(running.model),
         images=images.name,
         images_digest=images.digest(),
         n=len(images),

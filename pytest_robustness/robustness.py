@@ -1,41 +1,34 @@
 """The one object a test or a notebook talks to: measurements, and assertions over them."""
 
 import collections
-import contextlib
 import dataclasses
-import functools
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pytest_robustness.corruption_error import ALEXNET
 from pytest_robustness.corruptions import COMMON, Corruption
-from pytest_robustness.curves import Curve
-from pytest_robustness.doubts import checked_waivers, judged, waived
+from pytest_robustness.doubts import checked_waivers, judged, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import (
     AccuracyAtLeast,
     BreaksNoEarlier,
     CorruptionErrorAtMost,
+    CurveAbove,
     GateFailed,
     HoldsUntil,
+    NotBrokenUpTo,
     VoteRecovers,
 )
-from pytest_robustness.loading import ImageSet, LabelledImage
-from pytest_robustness.measurements import Accuracy, BreakingPoint, BreakingPoints, CorruptionErrors, worst_first
-from pytest_robustness.records import Evaluation, Ladder, Picture, Verdict
-from pytest_robustness.search import climb, planned, sweep
+from pytest_robustness.measurements import BreakingPoints, worst_first
+from pytest_robustness.measuring import Chosen, Measuring
+from pytest_robustness.records import Evaluation, Picture, Verdict
+from pytest_robustness.search import sweep
 from pytest_robustness.trust import Trust
-from pytest_robustness.types import Attack, Perturbation, Voter, fits
-from pytest_robustness.views import curves, pictures
+from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest, fits
+from pytest_robustness.views import pictures
 
-__all__ = ["Album", "Chosen", "Robustness"]
-
-Chosen: TypeAlias = LabelledImage | str | ImageSet | Iterable[LabelledImage | str]
-"""One image or several, as objects or as ids; an ImageSet stands for all of its images."""
-
-_M = TypeVar("_M", Accuracy, BreakingPoint, BreakingPoints, CorruptionErrors)
+__all__ = ["Album", "Robustness"]
 
 _IMAGENET_CLASSES = 1000
 
@@ -56,14 +49,13 @@ class Album:
         return taken
 
 
-class Robustness:
+class Robustness(Measuring):
     """Measurements and assertions over the model and the images of one engine.
 
     Every judged gate is appended to `verdicts` and every measurement to `measurements`, in the order they
     were made. `company` names, for an image and a question, the images that the same question will be put
     to next and that are evaluated in the same batches; it changes the speed and never a result. A question begins
-    with its stress. With `fast`,
-    `assert_accuracy` asks about no more images than it takes to decide its verdict on all of them.
+    with its stress. With `fast`, `assert_accuracy` asks about no more images than it takes to decide its verdict on all of them.
 
     A gate under an attack that would pass is untrusted where a check of `trust` (the engine's own) finds that the attack may
     not be believed, unless `waive` has the name of the check and a reason. Raises InputError for other waivers.
@@ -82,130 +74,12 @@ class Robustness:
         waive: Mapping[str, str] | None = None,
         trust: Trust | None = None,
     ) -> None:
-        self.engine = engine
+        super().__init__(engine, company=company)
         self.verdicts: list[Verdict] = []
-        self.measurements: list[Accuracy | BreakingPoint | BreakingPoints | CorruptionErrors | Curve] = []
-        self._company = company
         self._fast = fast
         self._album = album if album is not None else Album()
         self._waive = checked_waivers({} if waive is None else waive)
         self._trust = trust if trust is not None else Trust(engine)
-
-    def accuracy(
-        self,
-        stress: Attack | Perturbation | None = None,
-        strength: float = 0.0,
-        *,
-        defense: Voter | None = None,
-        images: Chosen | None = None,
-    ) -> Accuracy:
-        """The share of the images (all without `images`) that are answered with an accepted class.
-
-        Behind a `defense`, an abstention counts as wrong. Raises InputError as `Engine.evaluate` does.
-        """
-        ids = self._ids(self.engine.images if images is None else images)
-        return self._measured(Accuracy(self._evaluated(ids, stress, strength, defense)))
-
-    def accuracies(
-        self, stress: Attack | Perturbation, strengths: Sequence[float], *, images: Chosen | None = None
-    ) -> tuple[Accuracy, ...]:
-        """The accuracy at each strength, for a curve: cheaper than one by one, because the strengths share their work.
-
-        Under an attack, an image that fell at a smaller epsilon counts as wrong at the larger ones, whose balls
-        contain what was found. Raises InputError as `accuracy` does, and where there is no strength.
-        """
-        ids = self._ids(self.engine.images if images is None else images)
-        return tuple(self._measured(Accuracy(evaluation)) for evaluation in sweep(self.engine, ids, stress, strengths))
-
-    def sweep(
-        self,
-        image: LabelledImage | str,
-        stress: Attack | Perturbation,
-        strengths: Sequence[float],
-        *,
-        intruder: str | Collection[str] | None = None,
-    ) -> Curve:
-        """The image's answers at all these strengths, ascending, in one table: `print(robustness.sweep(...))`.
-
-        `intruder` names the class, or the group of classes, that is expected to take over; without it, it is the top-1 at
-        the largest strength that is not accepted. Raises InputError as `accuracy` does, for strengths that don't ascend,
-        and for an intruder that is no class.
-        """
-        return self.sweeps(image, stress, strengths, intruder=intruder)[0]
-
-    def sweeps(
-        self,
-        images: Chosen,
-        stress: Attack | Perturbation,
-        strengths: Sequence[float],
-        *,
-        intruder: str | Collection[str] | None = None,
-    ) -> tuple[Curve, ...]:
-        """The curve of each of these images; they share batches. Raises InputError as `sweep` does."""
-        found = curves(self.engine, self._ids(images), stress, strengths, intruder)
-        self.measurements.extend(found)
-        return found
-
-    def breaking_point(
-        self,
-        image: LabelledImage | str,
-        stress: Attack | Perturbation,
-        *,
-        up_to: float | None = None,
-        levels: int = 20,
-        tolerance: float | None = None,
-    ) -> BreakingPoint:
-        """The smallest of `levels` equal steps up to `up_to` at which the image's top-1 is not accepted.
-
-        `up_to` is the largest strength of the stress where it is left out. With a `tolerance`, in the unit of the stress,
-        the step before the break is halved until the image is known to hold no further below it than that. Infinity
-        where the image holds throughout, 0 where the clean image is wrong already.
-        """
-        ids = self._ids(image)
-        if len(ids) != 1:
-            raise InputError(
-                f"expected one image to find the breaking point of, got {len(ids)}; ask for the breaking_points of several"
-            )
-        ladders = self._climbed(ids, stress, _top(stress, up_to), levels, tolerance=tolerance)
-        return self._measured(BreakingPoint(ladders[0]))
-
-    def breaking_points(
-        self,
-        stress: Attack | Perturbation,
-        *,
-        images: Chosen | None = None,
-        up_to: float | None = None,
-        levels: int = 20,
-        tolerance: float | None = None,
-        beyond: bool = False,
-    ) -> BreakingPoints:
-        """The breaking point of each of the images (all without `images`), as `breaking_point` finds it.
-
-        With `beyond`, the levels above an image's break are visited as well, and images that are right again there are
-        counted and named. It costs what a sweep costs; without it, an image leaves at its first break.
-        """
-        ids = self._ids(self.engine.images if images is None else images)
-        ladders = self._climbed(ids, stress, _top(stress, up_to), levels, tolerance=tolerance, beyond=beyond)
-        return self._measured(BreakingPoints(ladders))
-
-    def corruption_errors(
-        self, corruptions: Sequence[str] = COMMON, *, images: Chosen | None = None
-    ) -> CorruptionErrors:
-        """The errors of the images (all without `images`) under each of these corruptions at severities 1 to 5.
-
-        The fifteen common corruptions without names. In memory: errors on the published files, which are JPEG compressed
-        after the corruption, differ. Raises InputError for a name that is no corruption, and as `accuracy` does.
-        """
-        ids = self._ids(self.engine.images if images is None else images)
-        stresses = {name: Corruption(name) for name in corruptions}
-        if not stresses:
-            raise InputError(
-                "expected at least one corruption, got none; leave corruptions out for the fifteen common ones"
-            )
-        with self.engine.steady():
-            clean = self.engine.evaluate(ids)
-            found = {name: sweep(self.engine, ids, stress, stress.grades) for name, stress in stresses.items()}
-        return self._measured(CorruptionErrors(clean, found))
 
     def assert_accuracy(
         self,
@@ -227,7 +101,7 @@ class Robustness:
         else:
             evaluation = self._evaluated(ids, stress, strength, defense)
         worst = [(outcome.image, strength) for outcome in worst_first(evaluation)]
-        self._conclude(gate.judge(evaluation, of=len(ids)), stress, strength, worst)
+        self._conclude(gate.judge(evaluation, of=len(ids)), stress, [strength], worst)
 
     def assert_holds_until(
         self, image: Chosen, stress: Attack | Perturbation, strength: float, *, levels: int = 10
@@ -239,7 +113,7 @@ class Robustness:
         ladders = self._climbed(self._ids(image), stress, strength, levels)
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.broke is not None]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
-        self._conclude(HoldsUntil(strength).judge(ladders), stress, strength, worst)
+        self._conclude(HoldsUntil(strength).judge(ladders), stress, [strength], worst)
 
     def assert_breaking_point(
         self,
@@ -262,13 +136,65 @@ class Robustness:
         ids = self._ids(self.engine.images if images is None else images)
         self.engine.case(stress, at_least)
         top = at_least if up_to is None else up_to
-        if not 0 < at_least <= top:
-            raise InputError(f"{stress!r}: expected at_least in (0, {top:g}], got {at_least!r}")
+        _check_bar(stress, at_least, top)
         ladders = self._climbed(ids, stress, top, levels, also=at_least, tolerance=tolerance)
         # An image that is wrong when clean has no stressed picture to show.
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.held is not None and ladder.broke]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
-        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, at_least, worst)
+        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, [at_least], worst)
+
+    def assert_curve_above(
+        self, stress: Attack | Perturbation, floors: Mapping[float, float], *, images: Chosen | None = None
+    ) -> None:
+        """At each of these strengths the accuracy is at least the share beside it: `{2 / 255: 0.5, 4 / 255: 0.2}`.
+
+        Shares are in [0, 1] and not all 0: the `points` of another model's accuracy curve, which may come down to 0, are
+        `floors` too. Raises GateFailed where it is less at one of them, InputError as `accuracies` does.
+        """
+        gate = CurveAbove(floors)
+        ids = self._ids(self.engine.images if images is None else images)
+        for strength in floors:
+            self.engine.case(stress, strength)
+        evaluations = sweep(self.engine, ids, stress, sorted(floors))
+        short = [own for own in evaluations if own.correct / len(own.outcomes) < floors[own.case.strength]]
+        # Each image where it first fell; one that is wrong when clean has no stressed picture to show.
+        fell: dict[str, float] = {}
+        for own in reversed(evaluations):
+            fell.update((outcome.image, own.case.strength) for outcome in own.outcomes if not outcome.correct)
+        worst = dict.fromkeys(outcome.image for own in short for outcome in worst_first(own) if fell[outcome.image])
+        asked = [strength for strength, floor in sorted(floors.items()) if floor]
+        self._conclude(gate.judge(evaluations), stress, asked, [(image, fell[image]) for image in worst])
+
+    def assert_smallest_epsilon(
+        self,
+        attack: Attack,
+        *,
+        at_least: float,
+        quantile: float = 0.1,
+        images: Chosen | None = None,
+        up_to: float | None = None,
+        levels: int = 10,
+        tolerance: float | None = None,
+    ) -> None:
+        """No epsilon up to and including `at_least` breaks more than the share `quantile` of the images (all without `images`).
+
+        With an attack that looks for the smallest change, such as FMN, the rest is as in `smallest_epsilons`. With another, the
+        levels are those of `assert_breaking_point`, and so is the verdict. An image that is wrong when clean is broken at 0.
+
+        Raises GateFailed where more images break, InputError as `smallest_epsilons` does.
+        """
+        gate = NotBrokenUpTo(at_least, quantile)
+        ids = self._ids(self.engine.images if images is None else images)
+        self._check_attack(attack, "assert_breaking_point")
+        self.engine.case(attack, at_least)
+        top = at_least if up_to is None and not finds_nearest(attack) else self._top(attack, up_to)
+        _check_bar(attack, at_least, top)
+        found = self._smallest_epsilons(ids, attack, top, levels, tolerance, also=at_least)
+        # A change that was found at once is found again in the ball that it was looked for in.
+        broken = [
+            (own.image, top if finds_nearest(attack) else e) for e, own in found.worst_first if e and gate.breaks(e)
+        ]
+        self._conclude(gate.judge(found), attack, [at_least], broken)
 
     def assert_corruption_accuracy(
         self, corruption: str, severity: int, *, at_least: float, images: Chosen | None = None
@@ -298,7 +224,7 @@ class Robustness:
                 "give None for the plain mean error"
             )
         measured = self.corruption_errors(corruptions, images=images)
-        self._conclude(gate.judge(measured), None, 0.0, ())
+        self._conclude(gate.judge(measured), None, (), ())
 
     def assert_vote_recovers(self, image: Chosen, stress: Perturbation, strength: float, vote: Voter) -> None:
         """Under the stress, the vote's majority is an accepted class; of several images, for every one.
@@ -308,21 +234,7 @@ class Robustness:
         ids = self._ids(image)
         voted, alone = (self._evaluated(ids, stress, strength, defense) for defense in (vote, None))
         lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
-        self._conclude(VoteRecovers().judge(voted, alone), stress, strength, lost)
-
-    def _measured(self, measurement: _M) -> _M:
-        self.measurements.append(measurement)
-        return measurement
-
-    def _evaluated(
-        self, ids: Sequence[str], stress: Attack | Perturbation | None, strength: float, defense: Voter | None
-    ) -> Evaluation:
-        evaluate = functools.partial(self.engine.evaluate, stress=stress, strength=strength, defense=defense)
-        # Refused here, before it becomes part of a question that has to be hashed.
-        self.engine.case(stress, strength, defense)
-        with self.engine.steady():
-            self._along(ids, (stress, strength, defense), evaluate)
-            return evaluate(ids)
+        self._conclude(VoteRecovers().judge(voted, alone), stress, [strength], lost)
 
     def _until_decided(
         self,
@@ -347,72 +259,31 @@ class Robustness:
             if decided is not None:
                 return Evaluation(evaluation.case, evaluation.outcomes[:decided])
 
-    def _climbed(
-        self,
-        ids: Sequence[str],
-        stress: Attack | Perturbation,
-        strength: float,
-        levels: int,
-        *,
-        also: float | None = None,
-        tolerance: float | None = None,
-        beyond: bool = False,
-    ) -> tuple[Ladder, ...]:
-        self.engine.case(stress, strength)
-        steps = planned(stress, strength, levels)
-        if also is not None and also not in steps:
-            steps = tuple(sorted((*steps, also)))
-        with self.engine.steady():
-            self._along(ids, (stress, steps), lambda company: climb(self.engine, company, stress, steps))
-            return climb(self.engine, ids, stress, steps, tolerance=tolerance, beyond=beyond)
-
-    def _along(
-        self, ids: Sequence[str], question: tuple[Any, ...], evaluate: Callable[[Sequence[str]], object]
-    ) -> None:
-        """Evaluate a single image in the company it will be asked for with, so that batches are full."""
-        if self._company is None or len(ids) != 1:
-            return
-        company = self._company(ids[0], question)
-        if company:
-            # An error belongs to some image of the company; the image asked for meets its own when it is alone.
-            with contextlib.suppress(InputError):
-                evaluate(company)
-
-    def _ids(self, chosen: Chosen) -> tuple[str, ...]:
-        if isinstance(chosen, ImageSet):
-            chosen = chosen.images
-        elif isinstance(chosen, (LabelledImage, str)):
-            chosen = (chosen,)
-        ids = tuple(dict.fromkeys(image.id if isinstance(image, LabelledImage) else image for image in chosen))
-        if not ids:
-            raise InputError(
-                "expected at least one image to judge, got none; a gate over nothing would pass every model"
-            )
-        return tuple(self.engine.images[image_id].id for image_id in ids)
-
     def _conclude(
         self,
         verdict: Verdict,
         stress: Attack | Perturbation | None,
-        strength: float,
+        strengths: Sequence[float],
         worst: Sequence[tuple[str, float]],
     ) -> None:
-        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed and is trusted."""
+        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed and is trusted.
+
+        `strengths` are those at which something is required.
+        """
         views: tuple[Picture, ...] = ()
         if verdict.status != "pass" and stress is not None:
             shown = worst[: self._album.take(verdict.claim, len(worst))]
             views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
         verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
-        if strength and fits(stress, Attack):
-            checks, doubts = self._trust.doubts(stress, strength)  # type: ignore[arg-type]
-            verdict = judged(verdict, checks, waived(doubts, self._waive))
+        if fits(stress, Attack):
+            found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
+            verdict = judged(verdict, *merged(found, self._waive))
         self.verdicts.append(verdict)
         if verdict.status != "pass":
             raise GateFailed(verdict)
 
 
-def _top(stress: Attack | Perturbation, up_to: float | None) -> float:
-    """The strength that a search ends at: the largest of the stress unless it is named."""
-    if up_to is None and math.isinf(stress.limit):
-        raise InputError(f"{stress!r}: expected up_to=, because {stress.unit} has no largest value; name one")
-    return stress.limit if up_to is None else up_to
+def _check_bar(stress: Attack | Perturbation, at_least: float, top: float) -> None:
+    """Refuse a bar that no search up to `top` can reach."""
+    if not 0 < at_least <= top:
+        raise InputError(f"{stress!r}: expected at_least in (0, {top:g}], got {at_least!r}")

@@ -1,10 +1,10 @@
-"""Proportions with exact bounds, and paired comparisons."""
+"""Proportions with exact bounds, and pairs compared exactly."""
 
 import functools
 
-from scipy.special import betainc, betaincinv
+from scipy.special import bdtr, betaincinv
 
-__all__ = ["paired_p", "proportion_interval"]
+__all__ = ["mcnemar", "proportion_interval"]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -24,13 +24,12 @@ def proportion_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[fl
     return lower, upper
 
 
-def paired_p(gained: int, lost: int) -> float:
-    """How probable it is that pairs which differ part this unevenly, or more so, if they part by chance.
+def mcnemar(b: int, c: int) -> float:
+    """The exact two-sided p-value of b pairs that differ one way and c that differ the other way (McNemar 1947).
 
-    Of the same images in two cases, `gained` were right in the second alone and `lost` in the first alone: the exact two-sided
-    test of McNemar (1947). 1 where no pair differs. Raises ValueError for negative numbers.
+    Where both ways are as likely, p is above alpha with probability at least 1 - alpha: the binomial distribution, without
+    an approximation. Pairs that agree say nothing. Raises ValueError for a count below 0.
     """
-    if min(gained, lost) < 0:
-        raise ValueError(f"expected gained >= 0 and lost >= 0, got {gained} and {lost}")
-    more, n = max(gained, lost), gained + lost
-    return 1.0 if 2 * more == n else min(1.0, 2 * float(betainc(more, n - more + 1, 0.5)))
+    if min(b, c) < 0:
+        raise ValueError(f"expected two counts >= 0, got b={b}, c={c}")
+    return min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))

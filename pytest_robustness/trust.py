@@ -21,7 +21,7 @@ from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.readings import READINGS
 from pytest_robustness.records import Doubt, Outcome, Provenance
-from pytest_robustness.stats import paired_p
+from pytest_robustness.stats import mcnemar
 from pytest_robustness.types import Attack, Batch, Norm, SingleStep, fits
 
 __all__ = ["Trust"]
@@ -215,14 +215,14 @@ class Trust:
         wrong = [outcome.image for outcome in looked if not outcome.correct]
         best, most = None, len(right)
         for reading in READINGS:
-            if paired_p(len(wrong), 0) >= _SIGNIFICANT:
+            if mcnemar(len(wrong), 0) >= _SIGNIFICANT:
                 break
             gained = self._read(reading, wrong)
             # Few readings right so many that it is worth while to ask what they lose.
-            if paired_p(gained, 0) >= _SIGNIFICANT:
+            if mcnemar(gained, 0) >= _SIGNIFICANT:
                 continue
             kept = self._read(reading, right)
-            if gained + kept > most and paired_p(gained, len(right) - kept) < _SIGNIFICANT:
+            if gained + kept > most and mcnemar(gained, len(right) - kept) < _SIGNIFICANT:
                 best, most = reading, gained + kept
         if best is None:
             return None

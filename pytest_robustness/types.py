@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkabl
 
 import torch
 
+from pytest_robustness.errors import InputError
 from pytest_robustness.seeding import Streams
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "BatchClassifier",
     "Borrowed",
     "Classifier",
+    "FindsNearest",
     "Goal",
     "Graded",
     "Images",
@@ -36,7 +38,9 @@ __all__ = [
     "Telling",
     "Voter",
     "Votes",
+    "check_floats",
     "constructor_call",
+    "finds_nearest",
     "fits",
     "grades_of",
 ]
@@ -64,9 +68,18 @@ class Batch:
     accepted: Accepted
     ids: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        check_floats(self.images)
+
     def select(self, rows: Sequence[int]) -> "Batch":
         """The images in these rows, in that order."""
         return Batch(self.images[rows], self.accepted[rows], tuple(self.ids[row] for row in rows))
+
+
+def check_floats(images: Images) -> None:
+    """Refuse images of integers, on another scale than that of epsilons and without a gradient."""
+    if not images.is_floating_point():
+        raise InputError(f"expected images as floats in [0, 1], got {images.dtype}; divide bytes by 255")
 
 
 class Classifier(Protocol):
@@ -220,6 +233,15 @@ class LooksFirst(Attack, Protocol):
 
 
 @runtime_checkable
+class FindsNearest(Attack, Protocol):
+    """An attack that may look for the smallest change that succeeds, and not for any in the ball."""
+
+    @property
+    def finds_nearest(self) -> bool:
+        """Whether the lengths of its successes, in a ball that holds every image, are the smallest epsilons it can find."""
+
+
+@runtime_checkable
 class SingleStep(Attack, Protocol):
     """An attack whose images at every strength lie on one line: clean image + strength * direction."""
 
@@ -245,3 +267,8 @@ def fits(value: object, protocol: type) -> bool:
     if protocol not in known:
         known[protocol] = isinstance(value, protocol)
     return known[protocol]
+
+
+def finds_nearest(stress: Stress) -> bool:
+    """Whether it is an attack that looks for the smallest change that succeeds."""
+    return fits(stress, FindsNearest) and bool(stress.finds_nearest)  # type: ignore[attr-defined]

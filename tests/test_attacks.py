@@ -29,6 +29,9 @@ from tests.attack_models import (
     streams,
 )
 
+# Models of two and three classes have no DLR: tests/test_worst_case.py has what is said of that.
+pytestmark = pytest.mark.filterwarnings("ignore:loss=.dlr.:UserWarning")
+
 # Each attack in both norms, and each way of running it that draws numbers or starts again.
 EVERY: list[Attack] = [
     *(
@@ -222,12 +225,20 @@ def test_a_classifier_is_shown_no_more_images_at_a_time_than_it_takes(attack: At
     assert torch.allclose(parts, whole, atol=1e-6)
 
 
+def _detaching() -> Model:
+    linear = Linear()
+    scale = torch.ones((), requires_grad=True)
+    return lambda images: scale * linear(images.detach())
+
+
 @every
 def test_a_model_without_a_gradient_is_refused_not_called_robust_except_by_square(attack: Attack) -> None:
     models: list[Model] = [
         lambda images: Linear()(images.detach()),
         lambda images: torch.from_numpy(Linear()(images).detach().numpy().copy()),
         torch.no_grad()(lambda images: Linear()(images)),
+        # Its answers have a gradient, with respect to its own parameters.
+        _detaching(),
     ]
     images = near_grey()
     for model in models:
@@ -242,6 +253,14 @@ def test_a_model_without_a_gradient_is_refused_not_called_robust_except_by_squar
             "remove no_grad, detach() or a round trip through numpy from the model's forward, or use Square(), which needs "
             "no gradient"
         )
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_images_of_integers_are_refused(attack: Attack, dtype: torch.dtype) -> None:
+    with pytest.raises(InputError) as error:
+        attacked(attack, Linear(), (near_grey() * 255).to(dtype), 0.1)
+    assert str(error.value) == f"expected images as floats in [0, 1], got {dtype}; divide bytes by 255"
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,9 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.types import Batch, Loss
 from tests.attack_models import accepted
 
+# Models of two and three classes have no DLR: tests/test_worst_case.py has what is said of that.
+pytestmark = pytest.mark.filterwarnings("ignore:loss=.dlr.:UserWarning")
+
 losses = pytest.mark.parametrize("loss", ["log-odds", "margin", "dlr"])
 
 
@@ -238,6 +241,7 @@ def batch() -> Batch:
 
 def test_targets_are_given_image_by_image() -> None:
     assert Mimic.of([1, 2], batch()).targets.tolist() == [1, 2]
+    assert Mimic.of(torch.tensor([1, 2]), batch()).targets.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -250,9 +254,33 @@ def test_targets_are_given_image_by_image() -> None:
             [2, 0],
             "Mimic: expected a target that is not accepted, got 2 for cat.png, which it is already; choose another class",
         ),
+        (
+            torch.tensor([1, 1]),
+            "Mimic: expected a target that is not accepted, got 1 for dog.png, which it is already; choose another class",
+        ),
+        ([1.5, 0], "Mimic: expected targets from 0 to 2, the classes' numbers, got 1.5 for cat.png"),
+        (["dog", 0], "Mimic: expected targets from 0 to 2, the classes' numbers, got 'dog' for cat.png"),
+        ([True, 0], "Mimic: expected targets from 0 to 2, the classes' numbers, got True for cat.png"),
     ],
 )
 def test_targets_that_can_not_be_aimed_at_are_refused(targets: list[int], message: str) -> None:
     with pytest.raises(InputError) as error:
         Mimic.of(targets, batch())
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("labels", "got"),
+    [
+        (torch.tensor([0, 1]), "torch.int64 of shape (2,)"),
+        (torch.tensor([[1, 0], [0, 1]]), "torch.int64 of shape (2, 2)"),
+        (torch.tensor([True, False]), "torch.bool of shape (2,)"),
+    ],
+)
+def test_labels_are_no_accepted_classes(labels: torch.Tensor, got: str) -> None:
+    with pytest.raises(InputError) as error:
+        Miss(labels)
+    assert str(error.value) == (
+        f"Miss: expected the accepted classes of each image, (n, k) bool, got {got}; "
+        "F.one_hot(labels, k).bool() makes them of labels"
+    )

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pytest_robustness.attacks import FGSM, PGD
+from pytest_robustness.attacks import FGSM, PGD, Square
 from pytest_robustness.defenses import SmoothingVote
 from pytest_robustness.engine import Engine, resolve_device
 from pytest_robustness.errors import InputError
@@ -18,6 +18,7 @@ from pytest_robustness.loading import ImageSet, image_folder, labelled_images
 from pytest_robustness.perturbations import GaussianNoise
 from pytest_robustness.records import Outcome
 from pytest_robustness.seeding import Streams
+from pytest_robustness.types import Batch
 from pytest_robustness.views import pictures
 
 
@@ -712,3 +713,50 @@ def test_a_success_of_low_precision_alone_is_attacked_again_in_full(images: Imag
         coarse = Engine(Fooled(), images, device="cpu", precision="bfloat16").evaluate(names, stress, 1e-4)
         full = Engine(Linear(), images, device="cpu").evaluate(names, stress, 1e-4)
         assert [o.correct for o in coarse.outcomes] == [o.correct for o in full.outcomes]
+
+
+def test_a_model_without_a_gradient_is_refused_and_attacked_by_square(images: ImageSet) -> None:
+    linear = Linear()
+    engine = Engine(lambda shown: linear(shown.detach()), images, device="cpu")
+    for attack in (FGSM(), PGD(2)):
+        with pytest.raises(InputError) as error:
+            engine.evaluate(ids(images), attack, 0.1)
+        assert said(error).splitlines()[0] == (
+            "expected logits that depend on the images by differentiable operations, got logits without a gradient; "
+            "remove no_grad, detach() or a round trip through numpy from the model's forward, or use Square(), which needs "
+            "no gradient"
+        )
+    assert engine.evaluate(ids(images), Square(20), 0.1).correct < engine.evaluate(ids(images)).correct
+
+
+def test_a_batch_of_integers_is_refused(images: ImageSet) -> None:
+    with pytest.raises(InputError) as error:
+        Batch(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.ones(1, 3, dtype=torch.bool), (ids(images)[0],))
+    assert said(error) == "expected images as floats in [0, 1], got torch.uint8; divide bytes by 255"
+
+
+def test_the_engine_of_another_model_is_the_same_in_all_else_and_keeps_its_answers(images: ImageSet) -> None:
+    model, other = Linear(), Linear()
+    with torch.no_grad():
+        other.weight.neg_()
+    engine = Engine(model, images, device="cpu", seed=7, batch_size=5)
+    beside = engine.beside(other)
+    assert engine.beside(model) is engine
+    assert engine.beside(other) is beside
+    assert (beside.model, beside.images, beside.seed, beside.batch_size) == (other, images, 7, 5)
+    # The same noise: what is as random for both.
+    alone = Engine(other, images, device="cpu", seed=7)
+    stress, strength = GaussianNoise(), 0.3
+    assert beside.evaluate(ids(images), stress, strength) == alone.evaluate(ids(images), stress, strength)
+    calls = len(other.calls)
+    engine.beside(other).evaluate(ids(images), stress, strength)
+    assert len(other.calls) == calls
+
+
+def test_the_last_eight_engines_beside_one_are_kept(images: ImageSet) -> None:
+    engine = Engine(Linear(), images, device="cpu")
+    models = [Linear() for _ in range(9)]
+    engines = [engine.beside(model) for model in models]
+    assert engine.beside(models[-1]) is engines[-1]
+    assert engine.beside(models[1]) is engines[1]
+    assert engine.beside(models[0]) is not engines[0]

@@ -1,5 +1,7 @@
 """Gates: which measurements pass, and every sentence that a verdict can say."""
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_robustness.errors import InputError
@@ -7,11 +9,13 @@ from pytest_robustness.gates import (
     AccuracyAtLeast,
     BreaksNoEarlier,
     CorruptionErrorAtMost,
+    CurveAbove,
     GateFailed,
     HoldsUntil,
+    NotBrokenUpTo,
     VoteRecovers,
 )
-from pytest_robustness.measurements import BreakingPoints, CorruptionErrors
+from pytest_robustness.measurements import Accuracy, BreakingPoints, CorruptionErrors, SmallestEpsilons
 from pytest_robustness.records import Case, Evaluation, Ladder, Outcome, Verdict
 
 CASE = Case("FGSM()", "epsilon", 2 / 255)
@@ -282,3 +286,170 @@ def test_a_bar_for_errors_that_is_none_is_refused(
     assert str(error.value) == (
         f"expected at_most in (0, {top}), a share, got {at_most!r}; what papers print as 76.7 is 0.767"
     )
+
+
+def curve(*rights: int) -> list[Evaluation]:
+    """Ten images at epsilon 0, 2/255, 4/255, ...; so many of them are right."""
+    return [evaluation(k, 10 - k, Case("PGD()", "epsilon", 2 * place / 255)) for place, k in enumerate(rights)]
+
+
+def test_a_curve_on_or_above_its_floors_passes_and_the_nearest_point_is_what_is_measured() -> None:
+    verdict = CurveAbove({0.0: 0.9, 2 / 255: 0.7, 4 / 255: 0}).judge(curve(10, 7, 0))
+    assert verdict == Verdict(
+        gate="accuracy-curve",
+        claim="accuracy under PGD() >= 0.9 at epsilon 0, 0.7 at epsilon 2/255, 0 at epsilon 4/255",
+        status="pass",
+        reason="3 of 3 accuracies are as high as required\n"
+        "epsilon 0: accuracy 1 (10 of 10, 95 % interval 0.692 to 1.000), required >= 0.9\n"
+        "epsilon 2/255: accuracy 0.7 (7 of 10, 95 % interval 0.348 to 0.933), required >= 0.7\n"
+        "epsilon 4/255: accuracy 0 (0 of 10, 95 % interval 0.000 to 0.308), required >= 0",
+        measured=0.7,
+        required=0.7,
+        margin=0.0,
+        n=10,
+        interval=(pytest.approx(0.347547, abs=1e-6), pytest.approx(0.933260, abs=1e-6)),
+        evaluations=tuple(curve(10, 7, 0)),
+    )
+
+
+def test_a_curve_below_a_floor_names_every_point_and_how_many_images_are_missing() -> None:
+    verdict = CurveAbove({0.0: 0.9, 2 / 255: 0.7, 4 / 255: 0.2}).judge(curve(9, 5, 1))
+    assert (verdict.status, verdict.reason) == (
+        "fail",
+        "1 of 3 accuracies are as high as required\n"
+        "epsilon 0: accuracy 0.9 (9 of 10, 95 % interval 0.555 to 0.997), required >= 0.9\n"
+        "epsilon 2/255: accuracy 0.5 (5 of 10, 95 % interval 0.187 to 0.813), required >= 0.7, "
+        "short by 0.2: 2 more images have to hold\n"
+        "epsilon 4/255: accuracy 0.1 (1 of 10, 95 % interval 0.003 to 0.445), required >= 0.2, "
+        "short by 0.1: 1 more image has to hold\n"
+        "furthest off at epsilon 2/255: w0.png (dog 0.99), w1.png (dog 0.98), w2.png (dog 0.97)",
+    )
+    assert (verdict.measured, verdict.required, verdict.margin) == (0.5, 0.7, pytest.approx(-0.2))
+
+
+def test_the_points_of_another_curve_are_floors() -> None:
+    floors = {own.case.strength: Accuracy(own) for own in curve(9, 5, 0)}
+    verdict = CurveAbove(floors).judge(curve(9, 5, 0))
+    assert (verdict.status, type(verdict.required)) == ("pass", float)
+    assert CurveAbove(floors).judge(curve(10, 4, 0)).status == "fail"
+
+
+@pytest.mark.parametrize("floors", [{}, [(2 / 255, 0.5)], None])
+def test_floors_that_are_none_are_refused(floors: dict[float, float]) -> None:
+    with pytest.raises(InputError) as error:
+        CurveAbove(floors)
+    assert str(error.value) == (
+        f"expected accuracies by strength such as {{2/255: 0.5, 4/255: 0.2}}, got {floors!r}; "
+        "a gate over nothing would pass every model"
+    )
+
+
+@pytest.mark.parametrize("share", [50, -0.1, float("nan"), "0.5", True, None])
+def test_floors_that_are_no_shares_are_refused(share: float) -> None:
+    with pytest.raises(InputError) as error:
+        CurveAbove({0.1: 0.5, 0.2: share})
+    assert str(error.value) == (
+        f"expected accuracies as shares in [0, 1], got {share!r} at 0.2; divide percents by 100"
+    )
+
+
+def test_floors_of_0_alone_are_refused() -> None:
+    with pytest.raises(InputError) as error:
+        CurveAbove({0.1: 0, 0.2: 0.0})
+    assert str(error.value) == (
+        "expected an accuracy > 0 at one strength at least, got 0 at all of them; such a gate would pass every model"
+    )
+
+
+def epsilons(*values: float | None, up_to: float = 1.0) -> SmallestEpsilons:
+    """Images with these smallest epsilons: None is wrong when clean, infinity holds."""
+    rows = []
+    for place, value in enumerate(values):
+        held = value == float("inf")
+        rows.append(replace(outcome(f"{place}.png", right=held), distance=None if held else value))
+    return SmallestEpsilons(Evaluation(Case("FMN()", "epsilon", up_to), tuple(rows)))
+
+
+def test_smallest_epsilons_above_the_bar_pass_but_for_a_share_of_the_images() -> None:
+    measured = epsilons(float("inf"), 0.002, None, *[2.5 / 255] * 7)
+    verdict = NotBrokenUpTo(2 / 255, 0.2).judge(measured)
+    assert isinstance(measured.found, Evaluation)
+    assert verdict == Verdict(
+        gate="smallest-epsilon",
+        claim="no epsilon up to 2/255 breaks more than 0.2 of the images under FMN()",
+        status="pass",
+        reason="0.2 quantile epsilon 2.5/255, required > 2/255\n"
+        "8 of 10 images are not broken up to epsilon 2/255; 8 break, 1 hold until epsilon 1, 1 wrong when clean",
+        measured=2.5 / 255,
+        required=2 / 255,
+        margin=pytest.approx(0.5 / 255),
+        n=10,
+        evaluations=(measured.found,),
+    )
+    assert NotBrokenUpTo(2 / 255, 0.1).judge(measured).status == "fail"
+
+
+def test_broken_images_are_named_the_worst_first_and_the_wrong_ones_last() -> None:
+    verdict = NotBrokenUpTo(2 / 255, 0.1).judge(epsilons(None, 0.002, 0.001, *[0.003] * 4))
+    assert (verdict.status, verdict.reason) == (
+        "fail",
+        "0.1 quantile epsilon 0, required > 2/255\n"
+        "0 of 7 images are not broken up to epsilon 2/255; 6 break, 0 hold until epsilon 1, 1 wrong when clean\n"
+        "2.png breaks at epsilon 0.001: dog 0.80\n"
+        "1.png breaks at epsilon 0.002: dog 0.80\n"
+        "3.png breaks at epsilon 0.003: dog 0.80\n"
+        "4.png breaks at epsilon 0.003: dog 0.80\n"
+        "5.png breaks at epsilon 0.003: dog 0.80\n"
+        "... and 2 more",
+    )
+    alone = NotBrokenUpTo(2 / 255, 0).judge(epsilons(None))
+    assert alone.reason.splitlines()[-1] == "0.png is wrong on the clean image already: dog 0.80"
+
+
+def test_an_image_that_breaks_at_the_bar_itself_is_broken_by_it() -> None:
+    for at in (2 / 255, 0.007843139):
+        assert NotBrokenUpTo(2 / 255, 0).judge(epsilons(at)).status == "fail"
+    assert NotBrokenUpTo(2 / 255, 0).judge(epsilons(2.01 / 255)).status == "pass"
+
+
+def test_what_held_throughout_is_measured_as_the_largest_epsilon_that_was_tried() -> None:
+    verdict = NotBrokenUpTo(2 / 255, 0).judge(epsilons(float("inf"), up_to=4 / 255))
+    assert (verdict.status, verdict.measured, verdict.margin) == ("pass", 4 / 255, pytest.approx(2 / 255))
+    assert verdict.reason == (
+        "0 quantile above epsilon 4/255, required > 2/255\n"
+        "1 of 1 images are not broken up to epsilon 2/255; 0 break, 1 hold until epsilon 4/255, 0 wrong when clean"
+    )
+
+
+@pytest.mark.parametrize("quantile", [0, 0.25, 0.5])
+@pytest.mark.parametrize("at_least", [0.1, 0.2, 0.3])
+def test_of_a_climb_the_verdict_is_that_of_its_breaking_points(at_least: float, quantile: float) -> None:
+    ladders = (HELD, BROKE, EARLY, WRONG)
+    own = NotBrokenUpTo(at_least, quantile).judge(SmallestEpsilons(ladders))
+    assert own.status == BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)).status
+    assert (own.ladders, own.evaluations) == (ladders, ())
+
+
+def test_a_quantile_that_is_no_share_of_the_images_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(InputError) as error:
+        NotBrokenUpTo(0.1, 1.0)
+    assert str(error.value) == "expected a quantile in [0, 1), got 1.0; 0.1 lets a tenth of the images break earlier"
+
+
+def test_a_gate_under_several_attacks_says_which_broke_how_many_and_what_was_not_returned() -> None:
+    case = Case("WorstCase(FGSM(), PGD())", "epsilon", 0.01)
+    whole = evaluation(2, 4, case)
+    by = ("", "", "FGSM()", "PGD()", "PGD()", "")
+    told = tuple(
+        replace(outcome, found_by=name, silent=place == 3)
+        for place, (outcome, name) in enumerate(zip(whole.outcomes, by, strict=True))
+    )
+    for at_least in (0.3, 0.9):
+        lines = AccuracyAtLeast(at_least).judge(Evaluation(case, told)).reason.splitlines()
+        assert lines[-2:] == [
+            "broken by FGSM(): 1, PGD(): 2",
+            "1 success that the attack had shown to the model and did not return",
+        ]
+    early = AccuracyAtLeast(0.9).judge(Evaluation(case, told[1:]), of=30).reason.splitlines()
+    assert early[-2] == "broken by FGSM(): 1, PGD(): 2"
+    assert Accuracy(Evaluation(case, told)).explain(0.1)[-2] == "broken by FGSM(): 1, PGD(): 2"

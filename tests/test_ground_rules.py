@@ -27,6 +27,7 @@ FLOORS = {
     "seeding": 1,
     "stats": 1,
     "corruption_error": 1,
+    "accuracy_curves": 3,
     "cache": 2,
     "classes": 1,
     "curves": 2,
@@ -88,16 +89,17 @@ FLOORS = {
     "search": 8,
     "trust": 9,
     "views": 9,
-    "robustness": 10,
+    "measuring": 10,
+    "robustness": 11,
     "report.summary": 8,
     "report.text": 9,
     "report.html": 9,
     "distribution": 8,
     "progress": 8,
-    "reporting": 11,
+    "reporting": 12,
     "scheduling": 7,
-    "session": 12,
-    "plugin": 13,
+    "session": 13,
+    "plugin": 14,
 }
 
 # What stands for each library that is not meant to spread.
@@ -117,6 +119,7 @@ DOORS = {
 
 # The records half has to work where torch is not installed.
 RECORDS_HALF = {
+    "accuracy_curves",
     "errors",
     "cache",
     "corruption_error",

@@ -389,6 +389,8 @@ def test_a_size_below_1_is_refused_before_any_image_is_read(root: Path, name: st
         ),
         ([2], ["okapi", "zebra"], "expected a class index from 0 to 1, got 2; check the labels"),
         ([0, -1], ["okapi", "zebra"], "expected a class index from 0 to 1, got -1; check the labels"),
+        ([1.5], ["okapi", "zebra"], "expected a class index from 0 to 1, got 1.5; check the labels"),
+        ([None], ["okapi", "zebra"], "expected a class index from 0 to 1, got None; check the labels"),
         (
             [],
             ["okapi", "zebra"],
@@ -498,3 +500,13 @@ def test_a_file_is_decoded_once_while_there_is_room_and_memory_has_a_bound(
     assert len(decoded) == 2 * len(every)
     images.batch(every[-2:])
     assert len(decoded) == 2 * len(every)
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_labels_of_a_set_that_name_no_class_are_refused(root: Path, label: int) -> None:
+    images = [LabelledImage("zebra/1.png", root / "zebra" / "1.png", (0, label))]
+    with pytest.raises(InputError) as error:
+        ImageSet(images, ["okapi", "zebra"], name="photos")
+    assert str(error.value) == (
+        f"photos: expected class indices from 0 to 1, got {label} for zebra/1.png; check the labels"
+    )

@@ -1,11 +1,12 @@
 """Measurements are floats that say what they measure."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.measurements import Accuracy, BreakingPoint, BreakingPoints, CorruptionErrors
+from pytest_robustness.measurements import Accuracy, BreakingPoint, BreakingPoints, CorruptionErrors, SmallestEpsilons
 from pytest_robustness.records import Case, Evaluation, Ladder, Outcome
 
 
@@ -119,6 +120,67 @@ def test_breaking_points_are_counted_in_a_sentence_and_told_one_by_one() -> None
     ]
     assert repr(BreakingPoints(POINTS.ladders[:2])) == (
         "breaking points of 2 images under Blend('z.png'): 1 break, 1 never up to alpha 0.3, 0 wrong when clean"
+    )
+
+
+def found(image: str, distance: float | None, *, right: bool = False) -> Outcome:
+    return replace(outcome(image, right=right), distance=distance)
+
+
+ROWS = (
+    found("held.png", 1.0, right=True),
+    found("late.png", 2 / 255),
+    found("early.png", 0.002),
+    found("bad.png", None),
+)
+DIRECT = SmallestEpsilons(Evaluation(Case("FMN()", "epsilon", 1.0), ROWS))
+
+
+def test_a_smallest_epsilon_is_the_length_of_the_change_that_was_found() -> None:
+    assert list(DIRECT) == [math.inf, 2 / 255, 0.002, 0.0]
+    assert (DIRECT.attack, DIRECT.up_to, len(DIRECT)) == ("FMN()", 1.0, 4)
+    assert DIRECT.unbroken == ("held.png",)
+    assert DIRECT.broken == ("late.png", "early.png")
+    assert DIRECT.wrong_when_clean == ("bad.png",)
+    assert DIRECT["early.png"] == 0.002
+    with pytest.raises(InputError) as error:
+        DIRECT["other.png"]
+    assert str(error.value) == "expected the id of one of these 4 images, got 'other.png'"
+    # An edge that rounding puts outside the ball is in it.
+    edge = Evaluation(Case("FMN()", "epsilon", 2 / 255), (found("edge.png", 0.007843139),))
+    assert list(SmallestEpsilons(edge)) == [2 / 255]
+
+
+def test_of_a_climb_a_smallest_epsilon_is_the_level_that_broke_the_image() -> None:
+    climbed = SmallestEpsilons(POINTS.ladders)
+    assert list(climbed) == list(map(float, POINTS)) == [math.inf, 0.3, 0.1, 0.0]
+    assert (climbed.attack, climbed.up_to) == ("Blend('z.png')", 0.3)
+    assert climbed.points[1] == (0.3, POINTS.ladders[1].rungs[-1][1])
+
+
+def test_a_quantile_of_smallest_epsilons_is_where_more_than_its_share_are_broken() -> None:
+    assert [DIRECT.quantile(share) for share in (0, 0.24, 0.25, 0.5, 0.75, 0.99)] == [
+        0, 0, 0.002, 2 / 255, math.inf, math.inf,
+    ]  # fmt: skip
+    assert DIRECT.median == 2 / 255
+    with pytest.raises(InputError) as error:
+        DIRECT.quantile(1)
+    assert str(error.value) == "expected a quantile in [0, 1), got 1; 0.1 lets a tenth of the images break earlier"
+
+
+def test_smallest_epsilons_are_summed_up_in_a_sentence_and_told_one_by_one_the_worst_first() -> None:
+    assert str(DIRECT) == (
+        "bad.png is wrong on the clean image already: dog 0.90\n"
+        "early.png breaks at epsilon 0.002: dog 0.90\n"
+        "late.png breaks at epsilon 2/255: dog 0.90\n"
+        "held.png holds until epsilon 1: cat 0.90\n"
+        "smallest epsilons of 4 images under FMN(): median 2/255, 0.1 quantile 0; "
+        "2 break, 1 hold until epsilon 1, 1 wrong when clean"
+    )
+    held = SmallestEpsilons(Evaluation(Case("FMN()", "epsilon", 1.0), ROWS[:1]))
+    assert repr(held) == (
+        "smallest epsilons of 1 images under FMN(): median inf, 0.1 quantile inf; "
+        "0 break, 1 hold until epsilon 1, 0 wrong when clean"
     )
 
 

@@ -1,11 +1,11 @@
-"""Exact intervals, held against closed forms, enumeration and published values."""
+"""Exact intervals and comparisons, held against closed forms, enumeration and published values."""
 
 import math
 import re
 
 import pytest
 
-from pytest_robustness.stats import proportion_interval
+from pytest_robustness.stats import mcnemar, proportion_interval
 
 # shared/reference.json, clopper_pearson_lower_one_sided: (k, n, alpha, lower).
 LOWER_BOUNDS = [
@@ -108,3 +108,31 @@ def test_a_confidence_outside_0_to_1_is_refused(confidence: float) -> None:
     message = f"expected a confidence between 0 and 1, got {confidence}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         proportion_interval(3, 4, confidence=confidence)
+
+
+@pytest.mark.parametrize("b", [1, 2, 5, 30, 500])
+def test_pairs_that_all_differ_one_way_are_as_likely_as_coins_that_all_fall_alike(b: int) -> None:
+    assert mcnemar(b, 0) == mcnemar(0, b) == pytest.approx(2.0 ** (1 - b), rel=1e-12)
+
+
+def test_a_comparison_is_twice_the_smaller_tail_of_a_fair_coin_and_at_most_1() -> None:
+    for b in range(12):
+        for c in range(12):
+            tail = math.fsum(math.comb(b + c, i) for i in range(min(b, c) + 1)) / 2 ** (b + c)
+            assert mcnemar(b, c) == mcnemar(c, b) == pytest.approx(min(1.0, 2 * tail), rel=1e-12)
+    assert mcnemar(0, 0) == mcnemar(7, 7) == 1
+    # As in any table of the sign test.
+    assert mcnemar(12, 3) == pytest.approx(0.03515625, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 6, 25])
+def test_models_that_hold_as_well_are_told_apart_no_more_often_than_promised(n: int) -> None:
+    for alpha in (0.01, 0.05, 0.3):
+        wrongly = math.fsum(math.comb(n, b) / 2**n for b in range(n + 1) if mcnemar(b, n - b) <= alpha)
+        assert wrongly <= alpha + 1e-12
+
+
+@pytest.mark.parametrize(("b", "c"), [(-1, 3), (3, -1)])
+def test_pairs_are_counted_from_0(b: int, c: int) -> None:
+    with pytest.raises(ValueError, match=f"^expected two counts >= 0, got b={b}, c={c}$"):
+        mcnemar(b, c)

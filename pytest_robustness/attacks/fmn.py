@@ -47,6 +47,7 @@ class FMN:
 
     unit: ClassVar[str] = "epsilon"
     looks_first: ClassVar[bool] = True
+    finds_nearest: ClassVar[bool] = True
     __repr__ = constructor_call
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,13 @@ class Miss:
     """Untargeted: any answer outside the accepted classes. The objective goes from these to all others."""
 
     accepted: Accepted
+
+    def __post_init__(self) -> None:
+        if self.accepted.dtype != torch.bool or self.accepted.ndim != 2:
+            raise InputError(
+                f"Miss: expected the accepted classes of each image, (n, k) bool, got {self.accepted.dtype} of shape "
+                f"{tuple(self.accepted.shape)}; F.one_hot(labels, k).bool() makes them of labels"
+            )
 
     def select(self, rows: torch.Tensor) -> "Miss":
         return Miss(self.accepted[rows])
@@ -45,18 +53,19 @@ class Mimic:
     targets: torch.Tensor
 
     @classmethod
-    def of(cls, targets: Sequence[int], batch: Batch) -> "Mimic":
+    def of(cls, targets: Sequence[int] | torch.Tensor, batch: Batch) -> "Mimic":
         """A target for each image of the batch, in its order.
 
         Raises InputError for a target that is no class or is accepted already.
         """
         n, k = batch.accepted.shape
+        targets = targets.tolist() if isinstance(targets, torch.Tensor) else targets
         if len(targets) != n:
             raise InputError(f"Mimic: expected a target for each of {n} images, got {len(targets)}")
         for target, image_id, accepted in zip(targets, batch.ids, batch.accepted.tolist(), strict=True):
-            if not 0 <= target < k:
+            if not isinstance(target, Integral) or isinstance(target, bool) or not 0 <= int(target) < k:
                 raise InputError(
-                    f"Mimic: expected targets from 0 to {k - 1}, the classes' numbers, got {target} for {image_id}"
+                    f"Mimic: expected targets from 0 to {k - 1}, the classes' numbers, got {target!r} for {image_id}"
                 )
             if accepted[target]:
                 raise InputError(

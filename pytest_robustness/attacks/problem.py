@@ -14,7 +14,17 @@ import torch
 from pytest_robustness.errors import InputError
 from pytest_robustness.norms import project, steepest
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import BatchClassifier, Classifier, Goal, Images, Logits, Loss, Norm, Strengths
+from pytest_robustness.types import (
+    BatchClassifier,
+    Classifier,
+    Goal,
+    Images,
+    Logits,
+    Loss,
+    Norm,
+    Strengths,
+    check_floats,
+)
 
 __all__ = ["Attempt", "Problem", "Slopes", "by_row", "on_survivors", "slopes", "starts"]
 
@@ -41,6 +51,9 @@ class Problem:
     streams: Streams
     norm: Norm
     expectation: int = 1
+
+    def __post_init__(self) -> None:
+        check_floats(self.images)
 
     def select(self, rows: torch.Tensor) -> "Problem":
         """The problem of the images in these rows (m,) int64, in that order."""
@@ -103,8 +116,9 @@ def slopes(classifier: Classifier, goal: Goal, at: Images, loss: Loss, expectati
 
     Gradients and values are means of those of `expectation` answers, the goal is reached where the mean answer does.
 
-    Raises InputError where the model's answers have no gradient.
+    Raises InputError where the model's answers have no gradient, and for images of integers.
     """
+    check_floats(at)
     parts = []
     for rows in _parts(classifier, at):
         part, asked = goal.select(rows), _of(classifier, rows)
@@ -114,14 +128,18 @@ def slopes(classifier: Classifier, goal: Goal, at: Images, loss: Loss, expectati
             with torch.enable_grad():
                 shown = at[rows].detach().requires_grad_()
                 logits = asked(shown)
-                if not logits.requires_grad:
+                objective = part.objective(logits, loss)
+                # Of a model with parameters that are trained, the answers have a gradient although the images need have none.
+                (gradient,) = (
+                    torch.autograd.grad(objective.sum(), shown, allow_unused=True) if logits.requires_grad else (None,)
+                )
+                if gradient is None:
                     raise InputError(
                         "expected logits that depend on the images by differentiable operations, got logits without a "
                         "gradient; remove no_grad, detach() or a round trip through numpy from the model's forward, or "
                         "use Square(), which needs no gradient"
                     )
-                objective = part.objective(logits, loss)
-                gradients.extend(torch.autograd.grad(objective.sum(), shown))
+                gradients.append(gradient)
             values.append(objective.detach())
             answers.append(logits.detach())
         parts.append(Slopes(_mean(gradients), _mean(values), part.reached(_mean(answers))))
