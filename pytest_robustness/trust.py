@@ -19,7 +19,7 @@ from torch.nn.modules import module as hooks
 from pytest_robustness.attacks import FGSM, PGD, Miss, Square
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
-from pytest_robustness.readings import READINGS
+from pytest_robustness.readings import READINGS, Reading
 from pytest_robustness.records import Doubt, Outcome, Provenance
 from pytest_robustness.stats import mcnemar
 from pytest_robustness.types import Attack, Batch, Norm, SingleStep, fits
@@ -37,6 +37,8 @@ _SIGNIFICANT = 0.01
 # Of the images that hold, so many are attacked with twice the steps, which may add this share to what the steps gained.
 _DOUBLED = 4
 _STILL_RISING = 0.05
+# What the short search without a gradient may ask about an image.
+_QUERIES = 50
 # Outcomes have six decimals: the logarithm of a smaller probability says too little.
 _FAINT = 1e-4
 
@@ -97,17 +99,20 @@ class Trust:
         if not self._right or not strength:
             return
         yield "logit-scale", (), self._logit_scale
-        most = self._most_gradients(attack, strength)
-        if most:
+        gradients, queries = self._most_asked(attack, strength)
+        if gradients:
             yield "gradients", (), self._gradients
-        yield "unbounded", (attack.norm, bool(most)), functools.partial(self._unbounded, attack.norm, bool(most))
-        if not most:
+        by_gradient, about = gradients > 0, (attack, strength)
+        yield "unbounded", (attack.norm, by_gradient), functools.partial(self._unbounded, attack.norm, by_gradient)
+        if not by_gradient and queries >= _QUERIES:
+            # It searches by itself: a step along the gradient may well outdo it, and another short search by luck.
             return
-        single, about = most == 1 or fits(attack, SingleStep), (attack, strength)
+        single = gradients == 1 or fits(attack, SingleStep)
         if not single:
             yield "single-step", about, functools.partial(self._single_step, attack, strength)
         yield "black-box", about, functools.partial(self._black_box, attack, strength, single)
-        if not fits(attack, SingleStep) and "steps" in getattr(attack, "__dataclass_fields__", ()):
+        steps = not fits(attack, SingleStep) and "steps" in getattr(attack, "__dataclass_fields__", ())
+        if steps and self._known["repeatable",] is None:
             yield "converged", about, functools.partial(self._converged, attack, strength)
 
     @functools.cached_property
@@ -156,30 +161,31 @@ class Trust:
         outcomes = self.engine.evaluate(self._right if ids is None else ids, attack, strength).outcomes
         return {outcome.image: outcome for outcome in outcomes}
 
-    def _most_gradients(self, attack: Attack, strength: float) -> int:
-        """How many gradients the attack took of an image, where it took most."""
+    def _most_asked(self, attack: Attack, strength: float) -> tuple[int, int]:
+        """How many gradients the attack took of an image, and how often it asked about one, where it did most."""
         try:
-            return max(outcome.gradients for outcome in self._attacked(attack, strength).values())
+            outcomes = self._attacked(attack, strength).values()
         except InputError:
             # Whatever looks at what the attack does meets the error again, and tells it.
-            return 2
+            return 2, 2
+        return max(outcome.gradients for outcome in outcomes), max(outcome.queries for outcome in outcomes)
 
     def _training_mode(self) -> _Found:
-        seen: list[str] = []
+        some, seen = self._some, dict[nn.Module, str]()
 
         def look(module: nn.Module, inputs: object) -> None:
             if module.training and _goes_by_its_mode(module):
-                seen.append(type(module).__name__)
+                seen[module] = type(module).__name__
 
         watching = hooks.register_module_forward_pre_hook(look)
         try:
-            self.engine.logits(self._some)
+            self.engine.logits(some)
         finally:
             watching.remove()
         if not seen:
             return None
         return (
-            f"{_count(len(seen), 'layer')} of the model ran in training mode, {seen[0]} first",
+            f"{_count(len(seen), 'layer')} of the model ran in training mode, {next(iter(seen.values()))} first",
             "call eval() on all of it, layers in plain lists too, and let the model's own train() and eval() reach them",
         )
 
@@ -219,11 +225,15 @@ class Trust:
                 break
             gained = self._read(reading, wrong)
             # Few readings right so many that it is worth while to ask what they lose.
-            if mcnemar(gained, 0) >= _SIGNIFICANT:
+            if mcnemar(_correct(gained), 0) >= _SIGNIFICANT:
                 continue
             kept = self._read(reading, right)
-            if gained + kept > most and mcnemar(gained, len(right) - kept) < _SIGNIFICANT:
-                best, most = reading, gained + kept
+            # What is answered alike by all images, as the dark ones of too small a range are, was not read.
+            if len({outcome.predicted for outcome in (*gained, *kept)}) == 1:
+                continue
+            found = _correct(gained) + _correct(kept)
+            if found > most and mcnemar(_correct(gained), len(right) - _correct(kept)) < _SIGNIFICANT:
+                best, most = reading, found
         if best is None:
             return None
         return (
@@ -231,14 +241,12 @@ class Trust:
             "let the model take RGB in [0, 1] and normalise it itself, once, as it was trained",
         )
 
-    def _read(self, reading: Any, ids: Sequence[str]) -> int:
-        """How many of the images are right with this reading; none where the model has no answer to it."""
-        if not ids:
-            return 0
+    def _read(self, reading: Reading, ids: Sequence[str]) -> Sequence[Outcome]:
+        """The outcomes of the images with this reading; none where the model has no answer to it."""
         try:
-            return self.engine.evaluate(ids, defense=reading).correct
+            return self.engine.evaluate(ids, defense=reading).outcomes
         except InputError:
-            return 0
+            return ()
 
     def _logit_scale(self) -> _Found:
         batch = self._batch(self._right)
@@ -289,13 +297,14 @@ class Trust:
         )
 
     def _black_box(self, attack: Attack, strength: float, single: bool) -> _Found:
-        square = _square(attack.norm)
+        square, named = _square(attack.norm), repr(attack)
         own = self._attacked(attack, strength)
         held = [image_id for image_id, outcome in own.items() if outcome.correct]
         if single and held:
             # A single step may well fall behind a search; its gradient is good if many steps don't.
-            more = self._attacked(PGD(steps=10, norm=attack.norm), strength, held)
-            held = [image_id for image_id, outcome in more.items() if outcome.correct]
+            more = PGD(steps=10, norm=attack.norm)
+            held = [image_id for image_id, o in self._attacked(more, strength, held).items() if o.correct]
+            named = f"{attack!r} and {more!r} together"
         found = _broken(self._attacked(square, strength, held)) if held else 0
         if not found:
             return None
@@ -305,18 +314,22 @@ class Trust:
             return None
         return (
             f"{square!r}, which takes no gradient, breaks {found + both} of {_count(len(own), 'image')}, "
-            f"{'PGD(steps=10)' if single else repr(attack)} {len(fallen)}",
+            f"{named} {len(fallen)}",
             "look for what hides the gradient in the model's forward, or gate on Square() as well",
         )
 
     def _converged(self, attack: Any, strength: float) -> _Found:
-        shaky = sorted(self._attacked(attack, strength).values(), key=lambda outcome: (outcome.margin, outcome.image))
-        ids = [outcome.image for outcome in shaky if outcome.correct][:_DOUBLED]
+        own = sorted(self._attacked(attack, strength).values(), key=lambda outcome: (outcome.margin, outcome.image))
+        held = [outcome for outcome in own if outcome.correct]
+        # Of answers that are nearly certain the outcomes don't tell enough.
+        shaky = [outcome.image for outcome in held if outcome.subject < 1 - _FAINT]
+        ids = (shaky or [outcome.image for outcome in held])[:_DOUBLED]
         if not ids:
             return None
         doubled = dataclasses.replace(attack, steps=2 * attack.steps)
         clean = float(self._log_odds(self._batch(ids)).sum())
-        once, twice = (self._log_odds_under(own, strength, ids) for own in (attack, doubled))
+        under = self._told if shaky else self._remade
+        once, twice = (under(some, strength, ids) for some in (attack, doubled))
         # The floor keeps rounding from being a share of nothing.
         share = (twice - once) / max(once - clean, 0.01 * len(ids))
         if share <= _STILL_RISING:
@@ -331,15 +344,15 @@ class Trust:
         """(n,) the log-odds of a wrong answer."""
         return Miss(batch.accepted).objective(self.engine.logits(batch))
 
-    def _log_odds_under(self, attack: Attack, strength: float, ids: Sequence[str]) -> float:
-        """The sum of the log-odds of a wrong answer under the attack: those of the outcomes, where these tell them well."""
-        chances = {image_id: outcome.subject for image_id, outcome in self._attacked(attack, strength, ids).items()}
-        told = [chance for chance in chances.values() if _FAINT < chance < 1 - _FAINT]
-        total = float(torch.tensor(told, dtype=torch.float64).logit().neg().sum())
-        faint = [(image_id, strength) for image_id, chance in chances.items() if not _FAINT < chance < 1 - _FAINT]
-        for _, stressed in self.engine.shown(faint, attack):
-            total += float(self._log_odds(stressed).sum())
-        return total
+    def _told(self, attack: Attack, strength: float, ids: Sequence[str]) -> float:
+        """The sum of the log-odds of a wrong answer under the attack, from its outcomes."""
+        chances = [outcome.subject for outcome in self._attacked(attack, strength, ids).values()]
+        return -float(torch.tensor(chances, dtype=torch.float64).clamp(_FAINT, 1 - _FAINT).logit().sum())
+
+    def _remade(self, attack: Attack, strength: float, ids: Sequence[str]) -> float:
+        """The same from logits, for which the images are attacked anew."""
+        shown = self.engine.shown([(image_id, strength) for image_id in ids], attack)
+        return sum(float(self._log_odds(stressed).sum()) for _, stressed in shown)
 
 
 def _doubt(name: str, check: Callable[[], _Found]) -> Doubt | None:
@@ -353,7 +366,7 @@ def _doubt(name: str, check: Callable[[], _Found]) -> Doubt | None:
 
 def _square(norm: Norm) -> Square:
     """A short search; small squares are what breaks models that are not hardened soonest."""
-    return Square(queries=50, norm=norm, share=0.1)
+    return Square(queries=_QUERIES, norm=norm, share=0.1)
 
 
 def _goes_by_its_mode(module: nn.Module) -> bool:
@@ -365,6 +378,10 @@ def _goes_by_its_mode(module: nn.Module) -> bool:
 def _moved(logits: torch.Tensor, others: torch.Tensor) -> float:
     """How far logits are apart, in units of the largest."""
     return float((logits - others).abs().max() / logits.abs().max().clamp_min(1e-12))
+
+
+def _correct(outcomes: Sequence[Outcome]) -> int:
+    return sum(outcome.correct for outcome in outcomes)
 
 
 def _broken(outcomes: dict[str, Outcome]) -> int:
