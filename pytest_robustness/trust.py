@@ -335,8 +335,8 @@ class Trust:
         if share <= _STILL_RISING:
             return None
         return (
-            f"with {doubled.steps} steps, {_count(len(ids), 'image')} that hold move {share:.0%} further towards another answer "
-            f"than with {attack.steps}",
+            f"with {doubled.steps} steps, images that hold move {share:.0%} further towards another answer than with "
+            f"{attack.steps} ({len(ids)} tried)",
             "take more steps or larger ones, or APGD(), which sizes its steps itself",
         )
 
