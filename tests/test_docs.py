@@ -65,7 +65,6 @@ def test_the_tests_of_the_page_on_stresses_run_as_they_stand(project: pytest.Pyt
     assert "expected" not in result.stdout.str()
 
 
-@pytest.mark.filterwarnings("ignore:loss=.dlr.:UserWarning")
 def test_the_tests_of_the_page_on_attacks_run_as_they_stand(project: pytest.Pytester) -> None:
     """On six grey pictures, of two classes: what is wanted of them may not hold, but all of it runs."""
     pytest.importorskip("torchattacks")
@@ -73,9 +72,9 @@ def test_the_tests_of_the_page_on_attacks_run_as_they_stand(project: pytest.Pyte
     text += "\n@pytest.fixture\ndef old_model():\n    return lambda images: Brightness()(images) + 0.5\n"
     (project.path / "conftest.py").write_text(text, encoding="utf-8")
     blocks = "\n".join(re.findall(r"```python\n(.*?)```", ATTACKS, flags=re.DOTALL))
-    assert "targets=9" not in blocks
-    (project.path / "test_attacks.py").write_text(blocks.replace("queries=50", "queries=50, classes=2"))
-    result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_attacks.py")
+    (project.path / "test_attacks.py").write_text(blocks.replace("like(queries=50)", "like(queries=50, classes=2)"))
+    warnings = ("-W", "ignore:loss:UserWarning")
+    result = project.runpytest_inprocess("-p", "no:randomly", *warnings, "-s", "test_attacks.py")
     result.assert_outcomes(passed=7)
     assert "epsilon  " in result.stdout.str()
 
