@@ -10,6 +10,8 @@
   e  photos: decoding, resizing and forward against the forward alone
   f  a GPU, where there is one: PGD on ResNet-50 against the bare passes; then part a there
   g  the common corruptions at 224 pixels on one CPU thread against imagecorruptions, image by image
+  h  robust accuracy under the attacks of AutoAttack on one CPU thread against pyautoattack, image by image; measured once,
+     in seconds of the processor, and only where it is named: it takes hours
 
 What is counted. Everything compared is measured in one run, in rounds that take turns; figures are medians over the
 rounds, with the smallest and the largest, and ratios are taken within a round. Everybody has the same classifier
@@ -19,7 +21,7 @@ own and is run once before it is measured. The others find their images decoded 
 each round with the path of a folder and a new engine, so that its seconds include listing, decoding and choosing how
 to run the model. In part b, items cost what pytest's clock says less what it says of the same suite with all but its
 first item dropped after collection; the cache on disk is off. Targets stand beside the ratios they are about: all
-images, and for a to e and g the CPU and the published CIFAR-10 classifier.
+images, and for a to e and g the CPU and the published CIFAR-10 classifier. In part h they are about the images that hold.
 """
 
 import argparse
@@ -33,6 +35,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.agreement import agreement
 from benchmarks.corruptions import common_corruptions
 from benchmarks.measure import Worker
 from benchmarks.parts import FULL, QUICK, Setting, attacks, cuda_name, gpu, memory, photos
@@ -47,9 +50,10 @@ _PARTS: dict[str, Callable[[Setting], Iterator[Section]]] = {
     "e": photos,
     "f": gpu,
     "g": common_corruptions,
+    "h": agreement,
 }
 _RECORD = Path(__file__).with_name("RESULTS.md")
-_VERSIONS = ("pytest-robustness", "torch", "foolbox", "torchattacks", "torchvision", "pillow", "pytest")
+_VERSIONS = ("pytest-robustness", "torch", "foolbox", "torchattacks", "pyautoattack", "torchvision", "pillow", "pytest")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,7 +61,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", type=_parts, default=list(_PARTS), metavar="a,b,...", help="measure these parts only")
+    usual = [part for part in _PARTS if part != "h"]
+    parser.add_argument(
+        "--only", type=_parts, default=usual, metavar="a,b,...", help="measure these parts only (default: all but h)"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="a handful of images: shows that it works, measures nothing"
     )

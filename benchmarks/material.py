@@ -35,7 +35,9 @@ __all__ = [
     "read",
 ]
 
-Classifier = Literal["cifar_resnet20", "fixtures_plain", "mobilenet_v2", "resnet50", "two_convolutions"]
+Classifier = Literal[
+    "cifar_resnet20", "fixtures_hardened", "fixtures_plain", "mobilenet_v2", "resnet50", "two_convolutions"
+]
 
 Device = Literal["cpu", "cuda"]
 Stress = Literal["clean", "fgsm", "pgd", "blend"]
@@ -98,10 +100,10 @@ def _published(name: str) -> Any:
     return getattr(module, name)()
 
 
-def _fixtures_plain() -> "nn.Module":
+def _fixtures(name: Literal["hardened", "plain"]) -> "nn.Module":
     from fixtures.classifiers import load_classifier
 
-    return load_classifier("plain")
+    return load_classifier(name)
 
 
 def _torchvision(name: str) -> Any:
@@ -127,7 +129,8 @@ def _two_convolutions() -> "nn.Module":
 
 _MAKERS: dict[Classifier, Callable[[], Any]] = {
     "cifar_resnet20": lambda: _published("cifar_resnet20"),
-    "fixtures_plain": _fixtures_plain,
+    "fixtures_hardened": lambda: _fixtures("hardened"),
+    "fixtures_plain": lambda: _fixtures("plain"),
     "mobilenet_v2": _mobilenet_v2,
     "resnet50": lambda: _torchvision("resnet50"),
     "two_convolutions": _two_convolutions,

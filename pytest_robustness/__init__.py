@@ -8,7 +8,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_robustness.attacks import FGSM, PGD
+    from pytest_robustness.attacks import (
+        APGD,
+        BIM,
+        FGSM,
+        FMN,
+        MIFGSM,
+        PGD,
+        Square,
+        WorstCase,
+        autoattack_like,
+        foreign,
+    )
     from pytest_robustness.corruptions import Corruption
     from pytest_robustness.curves import transparencies
     from pytest_robustness.defenses import SmoothingVote
@@ -46,8 +57,12 @@ if TYPE_CHECKING:
     from pytest_robustness.robustness import Robustness
 
 __all__ = [
+    "APGD",
+    "BIM",
     "FGSM",
+    "FMN",
     "JPEG",
+    "MIFGSM",
     "PGD",
     "Blend",
     "Brightness",
@@ -74,10 +89,14 @@ __all__ = [
     "ShotNoise",
     "SmoothingVote",
     "SpeckleNoise",
+    "Square",
     "Translation",
     "UniformNoise",
+    "WorstCase",
     "ZoomBlur",
+    "autoattack_like",
     "fixed",
+    "foreign",
     "image_folder",
     "labelled_images",
     "perturbation",
@@ -87,8 +106,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "APGD": "attacks",
+    "BIM": "attacks",
     "FGSM": "attacks",
+    "FMN": "attacks",
     "JPEG": "perturbations",
+    "MIFGSM": "attacks",
     "PGD": "attacks",
     "Blend": "perturbations",
     "Brightness": "perturbations",
@@ -115,10 +138,14 @@ _HOMES = {
     "ShotNoise": "perturbations",
     "SmoothingVote": "defenses",
     "SpeckleNoise": "perturbations",
+    "Square": "attacks",
     "Translation": "perturbations",
     "UniformNoise": "perturbations",
+    "WorstCase": "attacks",
     "ZoomBlur": "perturbations",
+    "autoattack_like": "attacks",
     "fixed": "perturbations",
+    "foreign": "attacks",
     "image_folder": "loading",
     "labelled_images": "loading",
     "perturbation": "perturbations",

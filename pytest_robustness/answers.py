@@ -53,7 +53,7 @@ def _accounted(outcome: Outcome, queries: int, gradients: int, distance: float, 
         outcome,
         queries=queries,
         gradients=gradients,
-        distance=round(distance, 9),
+        distance=round(distance, 7),
         found_by=found_by if broke else "",
         silent=silent and broke,
     )

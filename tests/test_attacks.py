@@ -29,6 +29,9 @@ from tests.attack_models import (
     streams,
 )
 
+# Models of two and three classes have no DLR: tests/test_worst_case.py has what is said of that.
+pytestmark = pytest.mark.filterwarnings("ignore:loss=.dlr.:UserWarning")
+
 # Each attack in both norms, and each way of running it that draws numbers or starts again.
 EVERY: list[Attack] = [
     *(

@@ -11,6 +11,9 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.types import Batch, Loss
 from tests.attack_models import accepted
 
+# Models of two and three classes have no DLR: tests/test_worst_case.py has what is said of that.
+pytestmark = pytest.mark.filterwarnings("ignore:loss=.dlr.:UserWarning")
+
 losses = pytest.mark.parametrize("loss", ["log-odds", "margin", "dlr"])
 
 

@@ -1,12 +1,13 @@
 """Attacks on a real CIFAR-10 classifier, where it lies beside the checkout: their order of strength, and AutoAttack's figures."""
 
 import copy
+import sys
 
 import pytest
 import torch
 
 from pytest_robustness import Engine, ImageSet, Robustness, image_folder
-from pytest_robustness.attacks import APGD, FGSM, FMN, PGD, Miss, Square, smallest_epsilons
+from pytest_robustness.attacks import APGD, FGSM, FMN, PGD, Miss, Square, WorstCase, smallest_epsilons
 from pytest_robustness.types import Attack, Batch
 from tests.attack_models import streams
 from tests.test_real_model import DATA, published
@@ -61,6 +62,32 @@ def test_apgd_breaks_as_many_images_as_autoattacks(model: torch.nn.Module, right
     left, peers = ((~goal.reached(model(found))).sum().item() for found in (by_us, by_peer))
     assert 0 < left < n
     assert abs(left - peers) <= 1
+
+
+def test_the_worst_case_agrees_with_autoattack_image_by_image(
+    engine: Engine, model: torch.nn.Module, right: Batch
+) -> None:
+    """Short of FAB, and with a fifth of the steps and fewer targets and queries; of all images but one at most."""
+    autoattack = pytest.importorskip("pyautoattack")
+    some, epsilon = right.select(range(0, len(right.ids), 3)), 0.5 / 255
+    labels = some.accepted.long().argmax(1)
+    attacks = WorstCase(APGD(20, random_start=True), APGD(20, loss="dlr", targets=3, random_start=True), Square(100))
+    by_us = engine.evaluate(some.ids, attacks, epsilon).outcomes
+    peer = autoattack.AutoAttack(
+        model, attacks=["apgd-ce", "apgd-t", "square"], version="custom", norm="Linf", eps=epsilon, seed=0, device="cpu"
+    )
+    peer.verbose = False
+    peer.apgd.n_restarts, peer.apgd_targeted.n_target_classes, peer.square.n_queries = 1, 3, 100
+    for apgd in (peer.apgd, peer.apgd_targeted):
+        # What follows from n_iter, which AutoAttack doesn't let its callers choose.
+        apgd.n_iter, apgd.n_iter_2, apgd.n_iter_min, apgd.size_decr = 20, 4, 1, 1
+    tracer = sys.gettrace()
+    _, answers = peer.run_standard_evaluation(some.images, labels)
+    # It ends whatever traces, coverage and debuggers too.
+    sys.settrace(tracer)
+    held = (answers == labels).tolist()
+    assert 0.1 * len(held) < sum(held) < 0.9 * len(held)
+    assert sum(outcome.correct != stands for outcome, stands in zip(by_us, held, strict=True)) <= 1
 
 
 def test_fgsm_has_the_signs_of_float64_which_the_cross_entropy_of_float32_has_not(

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import append, begin, main
+from benchmarks.agreement import Fared, Pair, Task, compared, ours, theirs
 from benchmarks.contenders import contend, limit
 from benchmarks.material import LEVELS, ROOT, Job, Stress, copy_images, draw_pictures, fill_with_photos
 from benchmarks.measure import Figure, ended, interleaved
 from benchmarks.parts import differing, held
 from benchmarks.suites import Suite, counts, session_seconds
 from benchmarks.table import WIDTH, Headline, Row, Section, Target, render
+from pytest_robustness import image_folder
 
 # Blocks the libraries that are measured against, which need not be there and are slow to import.
 HIDE_PEERS = "import sys\nsys.modules['foolbox'] = sys.modules['torchattacks'] = None\n"
@@ -150,6 +152,79 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return images
 
 
+def test_images_of_a_task_are_spread_evenly_over_the_folder(folder: Path) -> None:
+    ids = Task("fixtures_plain", folder, 12, 1, 5).ids
+    assert ids == [image.id for image in image_folder(folder).images]
+    assert Task("fixtures_plain", folder, 8, 1, 5).ids == [ids[place] for place in (0, 1, 3, 4, 6, 7, 9, 10)]
+
+
+def test_a_comparison_counts_what_holds_what_broke_it_and_names_the_images_that_differ() -> None:
+    task = Task("fixtures_plain", Path("images"), 5, 0.5, 1000)
+    own = Fared(2.0, {"a": "clean", "b": "apgd-ce", "c": "nothing", "d": "nothing", "e": "apgd-t"})
+    peer = Fared(4.0, {"a": "clean", "b": "apgd-t", "c": "square", "d": "fab-t", "e": "apgd-t"})
+    lines = render(compared("some model", [Pair(task, own, peer), Pair(task, own, own)], judged=True)).splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert lines == [
+        "h. AutoAttack in Linf: some model, 5 images, Square with 1000 queries, cpu, 1",
+        "thread",
+        "ratio: seconds of the processor over pyautoattack's",
+        "",
+        "                            seconds       min..max  ratio     min..max target",
+        "-" * 80,
+        "epsilon 0.5/255",
+        "  pyautoattack                 4.00     4.00..4.00   1.00   1.00..1.00",
+        "  pytest-robustness            2.00     2.00..2.00  0.500 0.500..0.500",
+        "epsilon 0.5/255",
+        "  pyautoattack                 2.00     2.00..2.00   1.00   1.00..1.00",
+        "  pytest-robustness            2.00     2.00..2.00   1.00   1.00..1.00",
+        "",
+        "Images that are right when clean, and that hold under the attacks of each:",
+        "  epsilon     clean   ours  theirs",
+        "  0.5/255         4      2       0  +-1 no",
+        "  0.5/255         4      2       2  +-1 ok",
+        "Images that each attack broke of those left to it, ours and theirs:",
+        "  epsilon       apgd-ce     apgd-t      fab-t     square",
+        "  0.5/255           1 0        1 2        0 1        0 1",
+        "  0.5/255           1 1        1 1        0 0        0 0",
+        "Images that hold under one alone, and what broke them under the other:",
+        "  0.5/255    c: ours nothing, theirs square",
+        "  0.5/255    d: ours nothing, theirs fab-t",
+    ]
+
+
+def test_a_comparison_without_the_peer_says_so() -> None:
+    pair = Pair(Task("fixtures_plain", Path("images"), 1, 4, 20), Fared(2.0, {"a": "nothing"}), None)
+    lines = render(compared("some model", [pair], judged=False)).splitlines()
+    assert lines[lines.index("epsilon 4/255") :] == [
+        "epsilon 4/255",
+        "  pyautoattack               not installed",
+        "  pytest-robustness            2.00     2.00..2.00",
+        "",
+        "Images that are right when clean, and that hold under the attacks of each:",
+        "  epsilon     clean   ours  theirs",
+        "  4/255           1      1",
+        "Images that each attack broke of those left to it, ours and theirs:",
+        "  epsilon       apgd-ce     apgd-t      fab-t     square",
+        "  4/255               0          0          0          0",
+    ]
+
+
+def test_both_cascades_break_what_any_attack_breaks_and_leave_what_is_wrong_when_clean(tmp_path: Path) -> None:
+    pytest.importorskip("pyautoattack")
+    copy_images(ROOT / "fixtures" / "images", tmp_path, per_class=1)
+    # A ball among the mugs.
+    wrong = "mug/of_another_class.png"
+    next((tmp_path / "ball").iterdir()).rename(tmp_path / wrong)
+    task = Task("fixtures_plain", tmp_path, 4, 64, 5)
+    tracer = sys.gettrace()
+    by_us, by_them = ours(task), theirs(task)
+    # pyautoattack ends whatever traces, coverage and debuggers too.
+    sys.settrace(tracer)
+    assert by_us.causes == by_them.causes == {image: "clean" if image == wrong else "apgd-ce" for image in task.ids}
+    assert wrong in task.ids
+    assert min(by_us.seconds, by_them.seconds) > 0
+
+
 @pytest.mark.parametrize("stress", ["clean", "fgsm", "pgd", "blend"])
 def test_this_package_and_the_loop_by_hand_come_to_the_same_verdicts(folder: Path, stress: Stress) -> None:
     job = Job("fixtures_plain", folder, "cpu", stress, 1 / 255)
@@ -204,7 +279,7 @@ def test_the_command_prints_its_rows_with_positive_ratios(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "a,z"], "argument --only: expected parts out of a,b,c,d,e,f,g, got 'z'"),
+        (["--only", "a,z"], "argument --only: expected parts out of a,b,c,d,e,f,g,h, got 'z'"),
         (["--repeats", "0"], "argument --repeats: expected a whole number >= 1, got '0'"),
         (["--threads", "two"], "argument --threads: expected a whole number >= 1, got 'two'"),
     ],

@@ -89,9 +89,9 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
     methods = [name for name in vars(pytest_robustness.Robustness) if name.startswith("assert_")]
     measurements = [name for name in vars(Measuring) if not name.startswith("_")]
     for name in [*methods, *measurements]:
-        assert f"robustness.{name}(" in README + STRESSES, name
+        assert f"robustness.{name}(" in README + STRESSES + ATTACKS, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
-        assert f"{name}(" in README + STRESSES or f"@{name}(" in STRESSES, name
+        assert f"{name}(" in README + STRESSES + ATTACKS or f"@{name}(" in STRESSES, name
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 n images, k classes. Logits (n, k) float; the classes of a side (n, k) bool; objectives (n,), one per image, larger = nearer.
 """
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 
@@ -34,7 +36,8 @@ def objective(
     logits in descending order z1 >= z2 >= ..., the spread is z1 - z3 (equation 6), and z1 - (z3 + z4) / 2 where it is
     `targeted` at one class (equation 7). Of the classes that are `alike`, of which any is as right as another, only the
     highest takes part in the order: two right classes in front would make a constant of the quotient. Where fewer classes
-    are left than the spread is made of, 3 or 4, there is no DLR, and the margin takes its place.
+    are left than the spread is made of, 3 or 4, there is no DLR, and the margin takes its place; a model that has no more is
+    warned about.
     """
     if loss == "log-odds":
         towards, away = (logits.masked_fill(~side, -torch.inf).logsumexp(1) for side in (towards, away))
@@ -46,6 +49,13 @@ def objective(
 
 def _spread(logits: Logits, alike: torch.Tensor, *, targeted: bool) -> torch.Tensor:
     """What DLR divides by; 1 where there are not as many classes as it takes."""
+    least, k = 4 if targeted else 3, logits.shape[1]
+    if k < least:
+        # Told once, as Python tells every warning that is given again.
+        warnings.warn(
+            f"loss='dlr': expected a model of at least {least} classes for the {'targeted ' * targeted}DLR, got {k}; the margin takes its place",
+            stacklevel=2,
+        )
     highest = F.one_hot(logits.masked_fill(~alike, -torch.inf).argmax(1), logits.shape[1]).bool()
     others = F.pad(logits.masked_fill(alike & ~highest, -torch.inf), (0, 3), value=-torch.inf)
     first, _, third, fourth = others.topk(4).values.unbind(1)

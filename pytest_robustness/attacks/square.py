@@ -17,7 +17,7 @@ from pytest_robustness.types import Classifier, Goal, Images, Loss, Norm, Streng
 
 __all__ = ["Square", "side"]
 
-# Queries after which the squares' share of the pixels is halved: the paper's, for a search of 10,000.
+# Queries after which the squares' share of the pixels is halved: the authors', for a search of 10,000.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 # Numbers for so many queries are drawn at a time: starting each image's stream afresh takes longer than drawing.
 _DRAWN_AT_ONCE = 64
