@@ -9,6 +9,7 @@ from pytest_robustness.measurements import (
     BreakingPoints,
     CorruptionErrors,
     SmallestEpsilons,
+    broken_by,
     check_quantile,
     furthest_off,
     missing_text,
@@ -73,6 +74,7 @@ class AccuracyAtLeast:
         missing = missing_text(evaluation, self.at_least)
         if missing:
             reason += f"\nshort by {self.at_least - k / n:.4g}: {missing}\nfurthest off: {furthest_off(evaluation)}"
+        reason = "\n".join([reason, *broken_by(evaluation)])
         return Verdict(
             gate="accuracy",
             claim=self._claim(evaluation),
@@ -97,6 +99,7 @@ class AccuracyAtLeast:
         )
         if not passed:
             reason += f"\nfurthest off: {furthest_off(evaluation)}"
+        reason = "\n".join([reason, *broken_by(evaluation)])
         return Verdict(
             gate="accuracy",
             claim=self._claim(evaluation),

@@ -1,5 +1,6 @@
 """Numbers that remember what they measure, so that a plain `assert` can explain itself."""
 
+import collections
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ __all__ = [
     "BreakingPoints",
     "CorruptionErrors",
     "SmallestEpsilons",
+    "broken_by",
     "check_quantile",
     "furthest_off",
     "missing_text",
@@ -46,7 +48,7 @@ class Accuracy(float):
             f"compared with {bound:.4g}: {self - bound:+.4g}" + (f", {missing}" if missing else ""),
         ]
         off = furthest_off(self.evaluation)
-        return lines + [f"furthest off: {off}"] * bool(off)
+        return lines + [f"furthest off: {off}"] * bool(off) + broken_by(self.evaluation)
 
 
 class BreakingPoint(float):
@@ -343,6 +345,17 @@ def needed_for(bound: float, n: int) -> int:
 def furthest_off(evaluation: Evaluation, *, at_most: int = 3) -> str:
     """The wrong images whose accepted classes got least, with the answer: `a.png (zebra 0.99), b.png ...`."""
     return ", ".join(f"{outcome.image} ({outcome.answer})" for outcome in worst_first(evaluation)[:at_most])
+
+
+def broken_by(evaluation: Evaluation) -> list[str]:
+    """Lines that say which of several attacks broke how many images, and what an attack of another library kept to itself."""
+    named = collections.Counter(outcome.found_by for outcome in evaluation.outcomes if outcome.found_by)
+    silent = sum(outcome.silent for outcome in evaluation.outcomes)
+    lines = [f"broken by {', '.join(f'{name}: {count}' for name, count in named.items())}"] * bool(named)
+    if silent:
+        successes = "1 success" if silent == 1 else f"{silent} successes"
+        lines.append(f"{successes} that the attack had shown to the model and did not return")
+    return lines
 
 
 def worst_first(evaluation: Evaluation) -> list[Outcome]:

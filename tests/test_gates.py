@@ -434,3 +434,22 @@ def test_a_quantile_that_is_no_share_of_the_images_is_refused_before_anything_is
     with pytest.raises(InputError) as error:
         NotBrokenUpTo(0.1, 1.0)
     assert str(error.value) == "expected a quantile in [0, 1), got 1.0; 0.1 lets a tenth of the images break earlier"
+
+
+def test_a_gate_under_several_attacks_says_which_broke_how_many_and_what_was_not_returned() -> None:
+    case = Case("WorstCase(FGSM(), PGD())", "epsilon", 0.01)
+    whole = evaluation(2, 4, case)
+    by = ("", "", "FGSM()", "PGD()", "PGD()", "")
+    told = tuple(
+        replace(outcome, found_by=name, silent=place == 3)
+        for place, (outcome, name) in enumerate(zip(whole.outcomes, by, strict=True))
+    )
+    for at_least in (0.3, 0.9):
+        lines = AccuracyAtLeast(at_least).judge(Evaluation(case, told)).reason.splitlines()
+        assert lines[-2:] == [
+            "broken by FGSM(): 1, PGD(): 2",
+            "1 success that the attack had shown to the model and did not return",
+        ]
+    early = AccuracyAtLeast(0.9).judge(Evaluation(case, told[1:]), of=30).reason.splitlines()
+    assert early[-2] == "broken by FGSM(): 1, PGD(): 2"
+    assert Accuracy(Evaluation(case, told)).explain(0.1)[-2] == "broken by FGSM(): 1, PGD(): 2"

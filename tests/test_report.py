@@ -1,6 +1,7 @@
 """What people read: the table, the headline and the page."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -196,3 +197,20 @@ def test_a_curve_scales_strength_by_the_last_planned_level() -> None:
 
 def test_the_page_names_when_it_was_written() -> None:
     assert re.search(r"Written \d{4}-\d\d-\d\d \d\d:\d\d UTC", render(Results((verdict("a"),), (RUN,))))
+
+
+def test_the_page_tells_what_an_attack_took_which_one_broke_an_image_and_whose_it_is() -> None:
+    told = Outcome(
+        "a.png", ("cat",), "dog", False, 0.7, 0.3, (("dog", 0.7),), (), 41, 37, 0.01, f"foreign({HOSTILE})", True
+    )
+    case = Case("WorstCase(FGSM(), foreign(x))", "epsilon", 0.01, "", "torchattacks 3.5.1")
+    borrowed = Ladder("b.png", "foreign(y)", "epsilon", (0.1,), ladder().rungs, library="foolbox 3.3.4")
+    asked = verdict("t.py::test_a", "fail", evaluations=(Evaluation(case, (told,)),), ladders=(borrowed,))
+    other = replace(RUN, seed=1)
+    results = Results((asked, verdict("t.py::test_b")), (RUN, other))
+    page = render(results)
+    assert '<td class="num">41</td><td class="num">37</td>' in page
+    assert "by foreign(&lt;img src=x onerror=alert(1)&gt;)" in page
+    assert "shown to the model by the attack, and not returned" in page
+    assert page.count("<dt>Attacks of</dt>") == 2
+    assert "<dd>foolbox 3.3.4</dd><dt>Attacks of</dt><dd>torchattacks 3.5.1</dd>" in re.sub(r">\s+<", "><", page)

@@ -3,9 +3,9 @@
 import collections
 from dataclasses import dataclass
 
-from pytest_robustness.records import Results, Status, Verdict
+from pytest_robustness.records import Provenance, Results, Status, Verdict
 
-__all__ = ["Row", "headline", "rows"]
+__all__ = ["Row", "headline", "libraries", "rows"]
 
 _WORST_FIRST: tuple[Status, ...] = ("error", "untrusted", "fail", "undecided", "pass")
 
@@ -61,6 +61,16 @@ def headline(results: Results) -> str:
     )
     said += f", {expected} failed as expected" if expected else ""
     return said + ("" if results.complete else "; the session did not finish, these are the results so far")
+
+
+def libraries(results: Results, run: Provenance) -> tuple[str, ...]:
+    """The libraries that stresses of this run are of, with their versions, in alphabetical order."""
+    named: set[str] = set()
+    for verdict in results.verdicts:
+        if verdict.run == run.key:
+            named.update(evaluation.case.library for evaluation in verdict.evaluations)
+            named.update(ladder.library for ladder in verdict.ladders)
+    return tuple(sorted(named - {""}))
 
 
 def _row(verdicts: tuple[Verdict, ...]) -> Row:
