@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from pytest_robustness import Engine, ImageSet, image_folder
+from pytest_robustness import Engine, ImageSet, Robustness, image_folder
 from pytest_robustness.attacks import APGD, FGSM, FMN, PGD, Miss, Square, WorstCase, smallest_epsilons
 from pytest_robustness.types import Attack, Batch
 from tests.attack_models import streams
@@ -129,3 +129,20 @@ def test_what_fmn_finds_in_one_go_is_where_apgd_begins_to_succeed(model: torch.n
     for share, least, most in ((0.7, 0, 0.15), (1.1, 0.85, 1)):
         apgd = APGD(20, loss="margin").against(model, goal, some.images, share * smallest, streams(n))
         assert least * n <= goal.reached(model(apgd)).sum() <= most * n
+
+
+def test_smallest_epsilons_found_at_once_are_as_small_as_those_of_a_climb(engine: Engine) -> None:
+    """Of nearly all images; a search in either way may miss what the other finds."""
+    robustness = Robustness(engine)
+    some = [image.id for image in engine.images.images[::50]]
+    direct = robustness.smallest_epsilons(FMN(), images=some)
+    top = 2 / 255
+    climbed = robustness.smallest_epsilons(
+        APGD(20, loss="margin"), images=some, up_to=top, levels=4, tolerance=top / 100
+    )
+    assert direct.wrong_when_clean == climbed.wrong_when_clean
+    assert not direct.unbroken
+    pairs = [(d, c) for d, c in zip(direct, climbed, strict=True) if 0 < c < 1]
+    assert len(pairs) > 12
+    assert sum(d <= 1.02 * c for d, c in pairs) >= 0.9 * len(pairs)
+    assert sum(c <= 1.1 * d + top / 100 for d, c in pairs) >= 0.9 * len(pairs)

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 import pytest_robustness
+from pytest_robustness.measuring import Measuring
 from pytest_robustness.session import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STRESSES = (ROOT / "docs" / "stresses.md").read_text(encoding="utf-8")
+ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -63,6 +65,20 @@ def test_the_tests_of_the_page_on_stresses_run_as_they_stand(project: pytest.Pyt
     assert "expected" not in result.stdout.str()
 
 
+def test_the_tests_of_the_page_on_attacks_run_as_they_stand(project: pytest.Pytester) -> None:
+    """On six grey pictures, of two classes: what is wanted of them may not hold, but all of it runs."""
+    pytest.importorskip("torchattacks")
+    text = (project.path / "conftest.py").read_text(encoding="utf-8")
+    text += "\n@pytest.fixture\ndef old_model():\n    return lambda images: Brightness()(images) + 0.5\n"
+    (project.path / "conftest.py").write_text(text, encoding="utf-8")
+    blocks = "\n".join(re.findall(r"```python\n(.*?)```", ATTACKS, flags=re.DOTALL))
+    (project.path / "test_attacks.py").write_text(blocks.replace("like(queries=50)", "like(queries=50, classes=2)"))
+    warnings = ("-W", "ignore:loss:UserWarning")
+    result = project.runpytest_inprocess("-p", "no:randomly", *warnings, "-s", "test_attacks.py")
+    result.assert_outcomes(passed=7)
+    assert "epsilon  " in result.stdout.str()
+
+
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:
     rows = re.findall(r"^\| `(--robustness-[a-z-]+)` \| `(robustness_[a-z_]+)` \|", README, flags=re.MULTILINE)
     assert rows == [
@@ -72,14 +88,16 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
     methods = [name for name in vars(pytest_robustness.Robustness) if name.startswith("assert_")]
-    for name in [*methods, "accuracy", "breaking_point", "breaking_points", "corruption_errors", "sweep", "sweeps"]:
-        assert f"robustness.{name}(" in README + STRESSES, name
+    measurements = [name for name in vars(Measuring) if not name.startswith("_")]
+    for name in [*methods, *measurements]:
+        assert f"robustness.{name}(" in README + STRESSES + ATTACKS, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
-        assert f"{name}(" in README + STRESSES or f"@{name}(" in STRESSES, name
+        assert f"{name}(" in README + STRESSES + ATTACKS or f"@{name}(" in STRESSES, name
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/stresses.md", "fixtures/README.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", "docs/attacks.md", "docs/decisions.md", "docs/stresses.md", "fixtures/README.md"],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
