@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_robustness.corruption_error import ALEXNET
 from pytest_robustness.corruptions import COMMON, Corruption
-from pytest_robustness.doubts import checked_waivers, judged, merged
+from pytest_robustness.doubts import checked_waivers, consequences, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import (
@@ -274,10 +274,11 @@ class Robustness(Measuring):
         if verdict.status != "pass" and stress is not None:
             shown = worst[: self._album.take(verdict.claim, len(worst))]
             views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
-        verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
+        changed: dict[str, Any] = {}
         if fits(stress, Attack):
             found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
-            verdict = judged(verdict, *merged(found, self._waive))
+            changed = consequences(verdict, *merged(found, self._waive))
+        verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key, **changed)
         self.verdicts.append(verdict)
         if verdict.status != "pass":
             raise GateFailed(verdict)
