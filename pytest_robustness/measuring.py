@@ -23,6 +23,7 @@ from pytest_robustness.measurements import (
 from pytest_robustness.provenance import model_name
 from pytest_robustness.records import Evaluation, Ladder
 from pytest_robustness.search import climb, planned, sweep
+from pytest_robustness.traces import Trace
 from pytest_robustness.types import Attack, Classifier, Perturbation, Voter, finds_nearest, fits
 from pytest_robustness.views import curves
 
@@ -44,7 +45,7 @@ class Measuring:
         self, engine: Engine, *, company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None
     ) -> None:
         self.engine = engine
-        self.measurements: list[_Measurement | Curve] = []
+        self.measurements: list[_Measurement | Curve | Trace] = []
         self._company = company
 
     def accuracy(

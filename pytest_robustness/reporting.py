@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
+    from pytest_robustness.traces import Trace
 
 __all__ = ["Gallery", "quiet", "sentences", "verdicts"]
 
@@ -58,12 +59,7 @@ class Gallery:
         for verdict in verdicts:
             shown = min(left, _images(verdict))
             left -= shown
-            # Of each image, the clean one and the stressed one.
-            yield (
-                verdict
-                if shown == _images(verdict)
-                else dataclasses.replace(verdict, pictures=verdict.pictures[: 2 * shown])
-            )
+            yield verdict if shown == _images(verdict) else _with(verdict, shown)
 
 
 def _test(nodeid: str) -> str:
@@ -71,7 +67,19 @@ def _test(nodeid: str) -> str:
 
 
 def _images(verdict: "Verdict") -> int:
-    return len(verdict.pictures) // 2
+    """Of each pictured image there are the clean one and the stressed one; a trace with pictures is one more."""
+    return len(verdict.pictures) // 2 + sum(bool(trace.frames[0].png) for trace in verdict.traces)
+
+
+def _with(verdict: "Verdict", images: int) -> "Verdict":
+    """The verdict with the pictures of so many images, those of failures first; a trace keeps its numbers."""
+    pictures = verdict.pictures[: 2 * images]
+    left, traces = images - len(pictures) // 2, []
+    for trace in verdict.traces:
+        pictured = bool(trace.frames[0].png)
+        traces.append(trace if not pictured or left > 0 else trace.without_pictures())
+        left -= pictured
+    return dataclasses.replace(verdict, pictures=pictures, traces=tuple(traces))
 
 
 def verdicts(
@@ -85,15 +93,24 @@ def verdicts(
     raised = None if call.excinfo is None else call.excinfo.value
     if isinstance(raised, pytest.skip.Exception):
         return []
+    traces = _traces([] if made is None else made.measurements)
     gate_failed = any(verdict.status != "pass" for verdict in found)
     if raised is not None and not isinstance(raised, AssertionError):
         found.append(_error(item, raised))
     elif not gate_failed and (raised is not None or (made is not None and made.measurements)):
         found.append(_own_rule(item, raised, made.measurements if made is not None else []))
+    if traces:
+        found[-1] = dataclasses.replace(found[-1], traces=traces)
     run = made.engine.provenance.key if made is not None and found else ""
     return [
         dataclasses.replace(v, test=item.nodeid, run=run, expected=v.status != "pass" and not failed) for v in found
     ]
+
+
+def _traces(measurements: "Sequence[object]") -> "tuple[Trace, ...]":
+    from pytest_robustness.traces import Trace
+
+    return tuple(measurement for measurement in measurements if isinstance(measurement, Trace))
 
 
 def _error(item: pytest.Item, raised: BaseException) -> "Verdict":

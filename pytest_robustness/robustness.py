@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pytest_robustness.corruption_error import ALEXNET
@@ -19,10 +19,13 @@ from pytest_robustness.gates import (
     NotBrokenUpTo,
     VoteRecovers,
 )
+from pytest_robustness.loading import LabelledImage
 from pytest_robustness.measurements import BreakingPoints, worst_first
 from pytest_robustness.measuring import Chosen, Measuring
 from pytest_robustness.records import Evaluation, Picture, Verdict
 from pytest_robustness.search import sweep
+from pytest_robustness.traces import Trace
+from pytest_robustness.tracing import trace
 from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest
 from pytest_robustness.views import pictures
 
@@ -71,6 +74,34 @@ class Robustness(Measuring):
         self.verdicts: list[Verdict] = []
         self._fast = fast
         self._album = album if album is not None else Album()
+        self._always_pictured = album is None
+
+    def trace(
+        self,
+        image: LabelledImage | str,
+        attack: Attack,
+        epsilon: float,
+        *,
+        steps: Collection[int] | None = None,
+    ) -> Trace:
+        """One attack on one image as it is altered: `print` it for a row per step.
+
+        Step 0 is the image itself, step k where the attack took its next gradient after k moves, and the last what it ended with,
+        which is what every other question about this attack is answered by. Frames are kept of `steps`, without them of 0, 1, 2, 4, 8 and
+        so on, and of the last.
+
+        Raises InputError as `accuracy` does, for a perturbation, for more than one image and for an epsilon of 0.
+        """
+        ids = self._ids(image)
+        if len(ids) != 1:
+            raise InputError(f"expected one image to follow an attack on, got {len(ids)}; ask for a trace of each")
+        self._check_attack(attack, "sweep")
+        self.engine.case(attack, epsilon)
+        pictured = self._always_pictured or self._album.take(f"trace of {ids[0]}", 1) == 1
+        with self.engine.steady():
+            found = trace(self.engine, ids[0], attack, epsilon, steps=steps, pictured=pictured)
+        self.measurements.append(found)
+        return found
 
     def assert_accuracy(
         self,
