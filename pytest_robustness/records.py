@@ -183,6 +183,11 @@ class Pair:
     target: str
     outcome: Outcome
 
+    @property
+    def caption(self) -> str:
+        """What is written below its picture."""
+        return f"towards {self.target}"
+
 
 @dataclass(frozen=True)
 class Matrix:

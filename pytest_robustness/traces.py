@@ -53,7 +53,9 @@ class Trace:
         """The image that the engine verified."""
         return self.frames[-1]
 
-    def __repr__(self) -> str:
+    @property
+    def said(self) -> str:
+        """How it ended, in a sentence."""
         under = f"{self.image} under {self.case}"
         if self.ending == "wrong when clean":
             return f"{under}: not attacked, as it is wrong when clean ({self.answer})"
@@ -61,11 +63,14 @@ class Trace:
         aim = f" towards {self.target}" if self.aimed else ""
         return f"{under}{aim}: {verb} {self.answer} after {_steps(self.last.step)}"
 
+    def __repr__(self) -> str:
+        return self.said
+
     def __str__(self) -> str:
         return self.table()
 
     def table(self) -> str:
-        """A row per frame, the classes, and the sentence of `repr` below."""
+        """A row per frame, and the classes and how it ended below."""
         heads = ["step", "accepted", "target", "distance"]
         rows = [
             [str(frame.step), f"{frame.subject:.3f}", f"{frame.target:.3f}", self.distance_text(frame)]
@@ -77,7 +82,7 @@ class Trace:
         ]
         found = "" if self.aimed or self.ending == "reached" else ", the strongest of the others at the end"
         return "\n".join(
-            [*lines, f"accepted: {' or '.join(self.accepted)}", f"target: {self.target}{found}", repr(self)]
+            [*lines, f"accepted: {' or '.join(self.accepted)}", f"target: {self.target}{found}", self.said]
         )
 
     def without_pictures(self) -> "Trace":
