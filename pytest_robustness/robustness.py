@@ -1,6 +1,5 @@
 """The one object a test or a notebook talks to: measurements, and assertions over them."""
 
-import collections
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -27,27 +26,11 @@ from pytest_robustness.search import sweep
 from pytest_robustness.traces import Trace
 from pytest_robustness.tracing import trace
 from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest
-from pytest_robustness.views import pictures
+from pytest_robustness.views import Album, pictures
 
-__all__ = ["Album", "Robustness"]
+__all__ = ["Robustness"]
 
 _IMAGENET_CLASSES = 1000
-
-
-class Album:
-    """How many failing images may still be pictured, in all and of one claim: a big failure must stay readable."""
-
-    def __init__(self, *, limit: int = 20, per_claim: int = 5) -> None:
-        self._left = limit
-        self._per_claim = per_claim
-        self._taken: collections.Counter[str] = collections.Counter()
-
-    def take(self, claim: str, wanted: int) -> int:
-        """As many as are wanted and left."""
-        taken = min(wanted, self._left, self._per_claim - self._taken[claim])
-        self._left -= taken
-        self._taken[claim] += taken
-        return taken
 
 
 class Robustness(Measuring):
@@ -81,16 +64,18 @@ class Robustness(Measuring):
         image: LabelledImage | str,
         attack: Attack,
         epsilon: float,
+        target: str | None = None,
         *,
         steps: Collection[int] | None = None,
     ) -> Trace:
         """One attack on one image as it is altered: `print` it for a row per step.
 
-        Step 0 is the image itself, step k where the attack took its next gradient after k moves, and the last what it ended with,
-        which is what every other question about this attack is answered by. Frames are kept of `steps`, without them of 0, 1, 2, 4, 8 and
-        so on, and of the last.
+        The attack goes for the class `target`, without one for any that is not accepted. Step 0 is the image itself, step k where
+        the attack took its next gradient after k moves, and the last what it ended with: the image by which every other question
+        about this attack is answered. Frames are kept of `steps`, without them of 0, 1, 2, 4, 8 and so on, and of the last.
 
-        Raises InputError as `accuracy` does, for a perturbation, for more than one image and for an epsilon of 0.
+        Raises InputError as `accuracy` does, for a perturbation, for more than one image, for an epsilon of 0, and for a
+        target that is no class or is accepted.
         """
         ids = self._ids(image)
         if len(ids) != 1:
@@ -99,7 +84,7 @@ class Robustness(Measuring):
         self.engine.case(attack, epsilon)
         pictured = self._always_pictured or self._album.take(f"trace of {ids[0]}", 1) == 1
         with self.engine.steady():
-            found = trace(self.engine, ids[0], attack, epsilon, steps=steps, pictured=pictured)
+            found = trace(self.engine, ids[0], attack, epsilon, target=target, steps=steps, pictured=pictured)
         self.measurements.append(found)
         return found
 

@@ -8,6 +8,7 @@ from pytest_robustness.attacks.steps import Followed, Track
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.images import data_uri
+from pytest_robustness.memory import Ask
 from pytest_robustness.norms import length
 from pytest_robustness.traces import Ending, Frame, Trace
 from pytest_robustness.types import Attack, Batch, Images, Logits, SingleStep, fits
@@ -21,51 +22,80 @@ def trace(
     attack: Attack,
     epsilon: float,
     *,
+    target: str | None = None,
     steps: Collection[int] | None = None,
     pictured: bool = True,
 ) -> Trace:
     """The trace of an attack on an image, with frames at these `steps` (0, 1, 2, 4, 8 and so on without them) and at the end.
 
-    `attacks.steps.Track` says what a step is. The frames have pictures where they are `pictured`. Raises InputError as
-    `Engine.evaluate` does, for an epsilon of 0, and for steps that are no whole numbers >= 0.
+    The attack goes for the class called `target`, without one for any that is not accepted. `attacks.steps.Track` says what a
+    step is. The frames have pictures where they are `pictured`.
+
+    Raises InputError as `Engine.evaluate` does, for an epsilon of 0, for a target that is no class or is accepted, and for
+    steps that are no whole numbers >= 0.
     """
     if not epsilon > 0:
         raise InputError(f"{attack!r}: expected an epsilon > 0 to follow the attack at, got {epsilon!r}")
+    aim = None if target is None else _number(engine, image_id, target)
     (outcome,) = engine.evaluate([image_id]).outcomes
-    batch, numbers, images = followed(engine, image_id, attack, epsilon, _wanted(steps))
+    batch, numbers, images = followed(engine, image_id, attack, epsilon, _wanted(steps), aim)
     logits = engine.logits(Batch(images, batch.accepted.expand(len(images), -1), (image_id,) * len(images)))
     right = engine.images[image_id].labels
-    reached = int(logits[-1].argmax()) not in right
+    answer = int(logits[-1].argmax())
+    reached = answer not in right if aim is None else answer == aim
     ending: Ending = "wrong when clean" if not outcome.correct else "reached" if reached else "held"
-    target = int(logits[-1].index_fill(0, torch.tensor(right, device=logits.device), -torch.inf).argmax())
+    if aim is None:
+        others = logits[-1].index_fill(0, torch.tensor(right, device=logits.device), -torch.inf)
+        aim = int(others.argmax())
     return Trace(
         image=image_id,
         case=engine.case(attack, epsilon).title,
         norm=attack.norm,
         accepted=engine.images.accepted(engine.images[image_id]),
-        target=engine.images.classes[target],
-        aimed=False,
+        target=engine.images.classes[aim],
+        aimed=target is not None,
         ending=ending,
-        answer=_answer(engine, logits[-1]),
-        frames=_frames(attack, batch, numbers, images, logits, target, pictured=pictured),
+        answer=f"{engine.images.classes[answer]} {logits[-1].softmax(0)[answer].item():.2f}",
+        frames=_frames(attack, batch, numbers, images, logits, aim, pictured=pictured),
     )
 
 
 def followed(
-    engine: Engine, image_id: str, attack: Attack, epsilon: float, wanted: Callable[[int], bool]
+    engine: Engine,
+    image_id: str,
+    attack: Attack,
+    epsilon: float,
+    wanted: Callable[[int], bool],
+    target: int | None = None,
 ) -> tuple[Batch, tuple[int, ...], Images]:
     """The image as a batch of one, the steps (m,) that are wanted and the last one, and the image at each (m, c, h, w).
 
     The last is what the engine verifies where it is asked about the image, to the bit where its answers don't depend on the
-    batch. Raises InputError as `Engine.shown` does.
+    batch. `target` is the number of the class that the attack goes for. Raises InputError as `Engine.shown` does.
     """
     track = Track(wanted, expectation=getattr(attack, "expectation", 1))
     # The image of a single step is on a line that is known; the engine keeps its direction.
     single = fits(attack, SingleStep)
-    ((batch, found),) = engine.shown([(image_id, epsilon)], attack if single else Followed(attack, track))
+    ask: Ask = (image_id, epsilon) if target is None else (image_id, epsilon, target)
+    ((batch, found),) = engine.shown([ask], attack if single else Followed(attack, track))
     if single and engine.evaluate([image_id]).outcomes[0].correct:
         track.begin(batch.images)
     return batch, *track.ended(found.images)
+
+
+def _number(engine: Engine, image_id: str, target: str) -> int:
+    """The number of the class of this name; of several, the first."""
+    images = engine.images
+    number, *others = images.indices(target)
+    if images.classes[number] != target:
+        raise InputError(
+            f"expected one class as the target of a trace, got {target!r}, a group of {1 + len(others)}; name one of its classes"
+        )
+    if number in images[image_id].labels:
+        raise InputError(
+            f"{image_id}: expected a target that is not accepted, got {target!r}, which is right; choose another class"
+        )
+    return number
 
 
 def _wanted(steps: Collection[int] | None) -> Callable[[int], bool]:
@@ -97,9 +127,3 @@ def _frames(
         Frame(step, round(subject, 6), round(aimed, 6), round(distance, 7), data_uri(image) if pictured else "")
         for step, subject, aimed, distance, image in zip(steps, subjects, targets, distances, images, strict=True)
     )
-
-
-def _answer(engine: Engine, logits: Logits) -> str:
-    """The answer with its probability: `zebra 0.61`."""
-    place = int(logits.argmax())
-    return f"{engine.images.classes[place]} {logits.softmax(0)[place].item():.2f}"

@@ -234,8 +234,9 @@ def test_pictures_are_found_by_the_gate_that_made_them() -> None:
     results = Results((verdict(pictures=pictures(*RECORD.examples[:2])), verdict("other", pictures=())))
     (view,) = matrices(results)
     shown = {ranking.title: (ranking.example, len(ranking.pictures)) for ranking in view.rankings}
+    # Of b the surest success is towards c, which is not pictured.
     assert shown == {
-        "hardest to modify": ("", 0),
+        "hardest to modify": ("b as a", 2),
         "easiest to modify": ("a as b", 2),
         "hardest to mimic": ("b as a", 2),
         "easiest to mimic": ("a as b", 2),

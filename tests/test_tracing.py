@@ -11,9 +11,9 @@ from PIL import Image
 from pytest_robustness import APGD, FGSM, PGD, Engine, GaussianNoise, InputError, Robustness, Square, image_folder
 from pytest_robustness.attacks import BIM, MIFGSM
 from pytest_robustness.images import data_uri
-from pytest_robustness.robustness import Album
 from pytest_robustness.tracing import followed
 from pytest_robustness.types import Attack
+from pytest_robustness.views import Album
 
 from .attack_models import convnet
 from .test_robustness import brightness

@@ -6,7 +6,7 @@ Pure functions from records to points; coordinates are those of the drawing, in 
 import math
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_robustness.matrices import Rate, TargetedMatrix, illustrating
@@ -400,15 +400,15 @@ def _rankings(numbers: TargetedMatrix, pictures: Sequence[Picture]) -> Iterator[
         "hardest to mimic": numbers.hardest_to_mimic,
         "easiest to mimic": numbers.easiest_to_mimic,
     }
-    shown = illustrating(numbers.record)
+    found = {(picture.image, picture.caption): picture for picture in pictures}
+    pictured = tuple(pair for pair in numbers.record.examples if (pair.image, pair.caption) in found)
+    shown = illustrating(replace(numbers.record, examples=pictured))
     for title, rates in lists.items():
-        pair = shown.get(title)
+        pair, example = shown.get(title), ""
         own: tuple[Picture, ...] = ()
         if pair is not None:
-            clean = [p for p in pictures if p.image == pair.image and p.caption == "clean"]
-            after = [p for p in pictures if p.image == pair.image and p.caption == pair.caption]
-            own = (clean[0], after[0]) if clean and after else ()
-        example = "" if pair is None or not own else f"{pair.true} as {pair.target}"
+            own = (found[pair.image, "clean"], found[pair.image, pair.caption])
+            example = f"{pair.true} as {pair.target}"
         yield Ranking(title, rates[:_PER_RANKING], example, own)
 
 
