@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pytest_robustness.matrices import Rate, TargetedMatrix, cells_text, illustrating
+from pytest_robustness.matrices import TargetedMatrix, cells_text, illustrating
+from pytest_robustness.rates import Rate
 from pytest_robustness.records import Case, Matrix, Outcome, Pair, Picture, Results, Verdict
 from pytest_robustness.report.html import render
 from pytest_robustness.report.matrices import MOST_CLASSES, heat_map, histogram, matrices, scatter

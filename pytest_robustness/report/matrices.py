@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pytest_robustness.matrices import Rate, TargetedMatrix, illustrating
+from pytest_robustness.matrices import TargetedMatrix, illustrating
+from pytest_robustness.rates import Rate
 from pytest_robustness.records import Matrix, Picture, Results
 
 __all__ = [
