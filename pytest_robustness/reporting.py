@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
-    from pytest_robustness.traces import Trace
 
 __all__ = ["Gallery", "quiet", "sentences", "verdicts"]
 
@@ -93,24 +92,32 @@ def verdicts(
     raised = None if call.excinfo is None else call.excinfo.value
     if isinstance(raised, pytest.skip.Exception):
         return []
-    traces = _traces([] if made is None else made.measurements)
     gate_failed = any(verdict.status != "pass" for verdict in found)
     if raised is not None and not isinstance(raised, AssertionError):
         found.append(_error(item, raised))
     elif not gate_failed and (raised is not None or (made is not None and made.measurements)):
         found.append(_own_rule(item, raised, made.measurements if made is not None else []))
-    if traces:
-        found[-1] = dataclasses.replace(found[-1], traces=traces)
+    if made is not None and made.measurements:
+        found[-1] = _showing(found[-1], made)
     run = made.engine.provenance.key if made is not None and found else ""
     return [
         dataclasses.replace(v, test=item.nodeid, run=run, expected=v.status != "pass" and not failed) for v in found
     ]
 
 
-def _traces(measurements: "Sequence[object]") -> "tuple[Trace, ...]":
+def _showing(verdict: "Verdict", made: "Robustness") -> "Verdict":
+    """The verdict with the traces and matrices that were measured beside it."""
+    from pytest_robustness.matrices import TargetedMatrix
     from pytest_robustness.traces import Trace
 
-    return tuple(measurement for measurement in measurements if isinstance(measurement, Trace))
+    traces = tuple(measurement for measurement in made.measurements if isinstance(measurement, Trace))
+    measured = (own.record for own in made.measurements if isinstance(own, TargetedMatrix))
+    judged = {matrix for own in made.verdicts for matrix in own.matrices}
+    matrices = tuple(matrix for matrix in dict.fromkeys(measured) if matrix not in judged)
+    views = tuple(view for matrix in matrices for view in made.pictures[matrix])
+    return dataclasses.replace(
+        verdict, traces=traces, matrices=verdict.matrices + matrices, pictures=verdict.pictures + views
+    )
 
 
 def _error(item: pytest.Item, raised: BaseException) -> "Verdict":

@@ -53,10 +53,9 @@ class Robustness(Measuring):
         album: Album | None = None,
         fast: bool = False,
     ) -> None:
-        super().__init__(engine, company=company)
+        super().__init__(engine, company=company, album=album)
         self.verdicts: list[Verdict] = []
         self._fast = fast
-        self._album = album if album is not None else Album()
         self._always_pictured = album is None
 
     def trace(
@@ -268,11 +267,16 @@ class Robustness(Measuring):
     def _conclude(
         self, verdict: Verdict, stress: Attack | Perturbation | None, worst: Sequence[tuple[str, float]]
     ) -> None:
-        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed."""
+        """Keep the verdict, with pictures of the worst images where it failed and of the examples of its matrix, and raise unless it
+        passed."""
         views: tuple[Picture, ...] = ()
         if verdict.status != "pass" and stress is not None:
             shown = worst[: self._album.take(verdict.claim, len(worst))]
             views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
+        for matrix in verdict.matrices:
+            if matrix not in self.pictures and isinstance(stress, Attack):
+                self._picture(matrix, stress)
+                views += self.pictures[matrix]
         verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
         self.verdicts.append(verdict)
         if verdict.status != "pass":

@@ -11,7 +11,7 @@ from pytest_robustness.matrices import TargetedMatrix, cells_text, illustrating
 from pytest_robustness.rates import Rate
 from pytest_robustness.records import Case, Matrix, Outcome, Pair, Picture, Results, Verdict
 from pytest_robustness.report.html import render
-from pytest_robustness.report.matrices import MOST_CLASSES, heat_map, histogram, matrices, scatter
+from pytest_robustness.report.matrices import MOST_CLASSES, beside, heat_map, histogram, matrices, scatter
 from pytest_robustness.traces import Frame, Trace
 
 CASE = Case("PGD()", "epsilon", 2 / 255)
@@ -242,6 +242,12 @@ def test_pictures_are_found_by_the_gate_that_made_them() -> None:
         "hardest to mimic": ("b as a", 2),
         "easiest to mimic": ("a as b", 2),
     }
+
+
+def test_pictures_of_a_failure_stay_with_it() -> None:
+    own = (Picture("a/0.png", "clean", PNG, ()), Picture("a/0.png", "epsilon 2/255", PNG, ()))
+    assert beside(verdict(pictures=(*own, *pictures(*RECORD.examples)))) == own
+    assert beside(verdict(pictures=own, matrices=())) == own
 
 
 def test_the_numbers_are_told_in_words() -> None:

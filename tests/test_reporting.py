@@ -125,6 +125,41 @@ def test_traces_are_in_the_results_of_the_test_that_made_them(
     assert (project.path / "out.html").read_text(encoding="utf-8").count('<ol class="strip">') == 7
 
 
+MATRICES = """
+from pytest_robustness import PGD
+
+def test_rule(robustness):
+    assert robustness.targeted_matrix(PGD(), 0.2).overall.value < 1
+
+def test_gate(robustness):
+    robustness.targeted_matrix(PGD(), 0.2)
+    robustness.assert_accuracy(PGD(), 0.3, at_least=1)
+"""
+
+
+def test_matrices_are_in_the_results_with_pictures_of_their_examples(project: pytest.Pytester) -> None:
+    project.makepyfile(MATRICES)
+    run(project, "--robustness-json=out.json", "--robustness-report=out.html").assert_outcomes(passed=1, failed=1)
+    gate, rule = Results.from_json((project.path / "out.json").read_text(encoding="utf-8")).verdicts
+    # Brightness moves by at most epsilon: two of the six images fall, dark_2 and bright_2.
+    (matrix,) = rule.matrices
+    assert matrix.cells == ("- 1/3", "1/3 -")
+    assert sorted((pair.image, pair.caption) for pair in matrix.examples) == [
+        ("bright/bright_2.png", "towards dark"),
+        ("dark/dark_2.png", "towards bright"),
+    ]
+    assert [(picture.image, picture.caption) for picture in rule.pictures] == [
+        ("bright/bright_2.png", "clean"),
+        ("bright/bright_2.png", "towards dark"),
+        ("dark/dark_2.png", "clean"),
+        ("dark/dark_2.png", "towards bright"),
+    ]
+    assert gate.gate == "accuracy"
+    assert gate.matrices == (matrix,)
+    text = (project.path / "out.html").read_text(encoding="utf-8")
+    assert text.count('<section class="matrix">') == 1
+
+
 def test_without_a_report_traces_have_no_pictures(project: pytest.Pytester) -> None:
     project.makepyfile(
         "from pytest_robustness import PGD\n"

@@ -72,6 +72,39 @@ def test_the_first_frame_is_the_image_and_the_last_what_the_engine_verifies_to_t
             assert len(steps) > 1
 
 
+@pytest.mark.parametrize(
+    "attack", [PGD(), BIM(), APGD(steps=10), FGSM(), PGD(random_start=True), Square(queries=20)], ids=repr
+)
+def test_towards_a_class_it_ends_as_the_pair_does_to_the_bit(
+    tmp_path: Path, robustness: Robustness, attack: Attack
+) -> None:
+    folder = robustness.engine.images.images[0].path.parents[1]
+    images = image_folder(folder, classes=["dark", "bright", "neither"])
+    engine = Engine(convnet(3), images, device="cpu")
+    pairs = [(image.id, target) for image in images.images for target in range(3) if target not in image.labels]
+    outcomes = engine.targeted(pairs, attack, 0.3)
+    endings = set()
+    for (image_id, target), outcome in zip(pairs, outcomes, strict=True):
+        found = Robustness(engine).trace(image_id, attack, 0.3, images.classes[target])
+        _, _, seen = followed(engine, image_id, attack, 0.3, lambda step: True, target)
+        ((_, shown),) = engine.shown([(image_id, 0.3, target)], attack)
+        assert torch.equal(seen[-1], shown.images[0])
+        assert (found.target, found.aimed, found.answer) == (images.classes[target], True, outcome.answer)
+        if engine.evaluate([image_id]).outcomes[0].correct:
+            assert found.ending == ("reached" if outcome.predicted == images.classes[target] else "held")
+            assert found.last.target == pytest.approx(dict(outcome.top)[images.classes[target]], abs=2e-6)
+        endings.add(found.ending)
+    assert endings >= {"reached", "wrong when clean"}
+
+
+def test_of_classes_with_one_name_the_first_is_the_target(robustness: Robustness) -> None:
+    folder = robustness.engine.images.images[0].path.parents[1]
+    engine = Engine(convnet(4), image_folder(folder, classes=["dark", "bright", "crane", "crane"]), device="cpu")
+    _, _, first = followed(engine, "dark/0.png", PGD(), 0.1, (1).__eq__, 2)
+    found = Robustness(engine).trace("dark/0.png", PGD(), 0.1, "crane")
+    assert found.last.png == data_uri(first[-1])
+
+
 def test_the_trace_ends_as_the_outcome_does(robustness: Robustness) -> None:
     for image in robustness.engine.images.images:
         for epsilon in (0.01, 0.3):
@@ -118,6 +151,22 @@ def test_a_trace_is_a_measurement(robustness: Robustness) -> None:
     assert robustness.measurements == [found]
 
 
+def test_a_target_is_one_class(robustness: Robustness, tmp_path: Path) -> None:
+    (tmp_path / "classes.yaml").write_text("classes: [dark, bright]\ngroups:\n  light: [dark, bright]\n")
+    images = image_folder(tmp_path / "images", classes=tmp_path / "classes.yaml")
+    grouped = Robustness(Engine(brightness, images, device="cpu"))
+    with pytest.raises(InputError) as error:
+        grouped.trace("dark/0.png", PGD(), 0.01, "light")
+    assert str(error.value) == (
+        "expected one class as the target of a trace, got 'light', a group of 2; name one of its classes"
+    )
+    with pytest.raises(InputError) as error:
+        grouped.trace("dark/0.png", PGD(), 0.01, "brigth")
+    assert str(error.value) == (
+        f"{images.name}: expected a class or a group of classes, got 'brigth'; did you mean 'bright'?"
+    )
+
+
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
@@ -140,6 +189,10 @@ def test_a_trace_is_a_measurement(robustness: Robustness) -> None:
         (
             lambda r: r.trace("dark/0.png", PGD(), 0.01, steps=[0, 1.5]),
             "expected steps to be whole numbers >= 0, got [0, 1.5]; leave them out for 0, 1, 2, 4, 8 ...",
+        ),
+        (
+            lambda r: r.trace("dark/0.png", PGD(), 0.01, "dark"),
+            "dark/0.png: expected a target that is not accepted, got 'dark', which is right; choose another class",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.rates import Rate
-from pytest_robustness.records import Matrix, Picture, Results
+from pytest_robustness.records import Matrix, Picture, Results, Verdict
 
 __all__ = [
     "MOST_CLASSES",
@@ -25,6 +25,7 @@ __all__ = [
     "Ranking",
     "Scatter",
     "Tick",
+    "beside",
     "heat_map",
     "histogram",
     "matrices",
@@ -197,6 +198,15 @@ def matrices(results: Results) -> tuple[Matrices, ...]:
             claims.setdefault(matrix, []).append(verdict.claim)
             pictures.setdefault(matrix, []).extend(verdict.pictures)
     return tuple(_view(matrix, tuple(dict.fromkeys(named)), pictures[matrix]) for matrix, named in claims.items())
+
+
+def beside(verdict: Verdict) -> tuple[Picture, ...]:
+    """The pictures of a verdict that are of no example of its matrices; they come in pairs, before and after."""
+    if not verdict.matrices:
+        return verdict.pictures
+    examples = {(pair.image, pair.caption) for matrix in verdict.matrices for pair in matrix.examples}
+    pairs = zip(verdict.pictures[::2], verdict.pictures[1::2], strict=True)
+    return tuple(picture for pair in pairs if (pair[1].image, pair[1].caption) not in examples for picture in pair)
 
 
 def _view(matrix: Matrix, claims: tuple[str, ...], pictures: Sequence[Picture]) -> Matrices:
