@@ -48,8 +48,9 @@ _ALIKE = pytest.StashKey["_Alike"]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "robustness(images='elephant/*'): which images of robustness_images a test with robustness_image runs on, "
-        "a pattern or a list of patterns over the images' ids (their paths inside the set)",
+        "robustness(images='elephant/*', waive={'repeatable': 'randomised on purpose'}): images: which images of "
+        "robustness_images a test with robustness_image runs on, a pattern or a list of patterns over the images' ids (their "
+        "paths inside the set); waive: which checks of an attack don't count, each with the reason",
     )
     settings = Settings.of(config)
     distribution = Distribution(config, whole_chunks=settings.whole_chunks)
@@ -129,14 +130,18 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
 
     if _ROBUSTNESS not in item.stash:
         session = item.config.stash[_SESSION]
-        engine = session.engine(model, _image_set(item.config, images), device, seed)
+        trust = session.trust(model, _image_set(item.config, images), device, seed)
         alike = item.stash.get(_ALIKE, None)
-        around = None if alike is None else functools.partial(_around, alike.company, engine)
+        around = None if alike is None else functools.partial(_around, alike.company, trust.engine)
         # A picture of an attacked image costs another attack.
         pictured = session.settings.report is not None or session.settings.json is not None
         room = session.gallery.room(item.nodeid) if pictured else 0
         album = Album(limit=room, per_claim=room)
-        item.stash[_ROBUSTNESS] = Robustness(engine, company=around, album=album, fast=session.settings.fast)
+        waive = _marked(item).get("waive")
+        fast = session.settings.fast
+        item.stash[_ROBUSTNESS] = Robustness(
+            trust.engine, company=around, album=album, fast=fast, waive=waive, trust=trust
+        )
     return item.stash[_ROBUSTNESS]
 
 
@@ -220,17 +225,18 @@ def _image_set(config: pytest.Config, given: Any) -> "ImageSet":
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "robustness_image" not in metafunc.fixturenames:
-        return
-    definitions: dict[str, Sequence[pytest.FixtureDef[Any]]] = metafunc._arg2fixturedefs
-    own = definitions.get("robustness_image", ())
-    if not own or own[-1].func.__module__ != __name__:
+    if not {"robustness", "robustness_image"} & set(metafunc.fixturenames):
         return
     from pytest_robustness.errors import InputError
 
+    definitions: dict[str, Sequence[pytest.FixtureDef[Any]]] = metafunc._arg2fixturedefs
+    own = definitions.get("robustness_image", ())
     try:
+        marked = _marked(metafunc.definition)
+        if not own or own[-1].func.__module__ != __name__:
+            return
         images = _collected_images(metafunc.config, definitions["robustness_images"][-1].func)
-        chosen = _matching(images, metafunc.definition)
+        chosen = _matching(images, metafunc.definition, marked)
     except InputError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     metafunc.parametrize("robustness_image", chosen, ids=_clean_ids(chosen))
@@ -254,18 +260,31 @@ def _collected_images(config: pytest.Config, fixture: Callable[..., Any]) -> "Im
     return known[fixture]
 
 
-def _matching(images: "ImageSet", definition: pytest.Item) -> "list[LabelledImage]":
-    """The images that the test's markers choose; the nearest marker that names images wins."""
+def _marked(item: pytest.Item) -> dict[str, Any]:
+    """What the test's markers say: of `images` the nearest one that has them, of `waive` the nearest for each check."""
     from pytest_robustness.errors import InputError
 
-    chosen: dict[str, Any] = {}
-    for marker in reversed(list(definition.iter_markers("robustness"))):
-        chosen |= marker.kwargs
-        if marker.args or set(marker.kwargs) - {"images"}:
+    said: dict[str, Any] = {}
+    for marker in reversed(list(item.iter_markers("robustness"))):
+        if marker.args or set(marker.kwargs) - {"images", "waive"}:
             got = ", ".join([*map(repr, marker.args), *(f"{k}={v!r}" for k, v in marker.kwargs.items())])
             raise InputError(
-                f"{definition.name}: expected @pytest.mark.robustness(images='pattern'), got robustness({got})"
+                f"{item.name}: expected @pytest.mark.robustness(images='pattern', waive={{'check': 'reason'}}), "
+                f"got robustness({got})"
             )
+        merged = said.get("waive", {})
+        said |= marker.kwargs
+        if "waive" in marker.kwargs:
+            from pytest_robustness.doubts import checked_waivers
+
+            said["waive"] = merged | checked_waivers(marker.kwargs["waive"], f"{item.name}: ")
+    return said
+
+
+def _matching(images: "ImageSet", definition: pytest.Item, chosen: "Mapping[str, Any]") -> "list[LabelledImage]":
+    """The images that the test's markers choose."""
+    from pytest_robustness.errors import InputError
+
     patterns = chosen.get("images", "*")
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     matching = [image for image in images.images if any(fnmatch.fnmatchcase(image.id, p) for p in patterns)]

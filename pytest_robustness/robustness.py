@@ -6,6 +6,7 @@ from typing import Any
 
 from pytest_robustness.corruption_error import ALEXNET
 from pytest_robustness.corruptions import COMMON, Corruption
+from pytest_robustness.doubts import checked_waivers, judged, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import (
@@ -21,11 +22,14 @@ from pytest_robustness.gates import (
 from pytest_robustness.loading import LabelledImage
 from pytest_robustness.measurements import BreakingPoints, worst_first
 from pytest_robustness.measuring import Chosen, Measuring
+from pytest_robustness.pairs import Targets
+from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Evaluation, Picture, Verdict
 from pytest_robustness.search import sweep
 from pytest_robustness.traces import Trace
 from pytest_robustness.tracing import trace
-from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest
+from pytest_robustness.trust import Trust
+from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest, fits
 from pytest_robustness.views import Album, pictures
 
 __all__ = ["Robustness"]
@@ -41,6 +45,9 @@ class Robustness(Measuring):
     to next and that are evaluated in the same batches; it changes the speed and never a result. A question begins
     with its stress. With `fast`, `assert_accuracy` asks about no more images than it takes to decide its verdict on all of them.
 
+    A gate under an attack that would pass is untrusted where a check of `trust` (the engine's own) finds that the attack may
+    not be believed, unless `waive` has the name of the check and a reason. Raises InputError for other waivers.
+
         robustness = Robustness(Engine(model, image_folder("images")))
         robustness.accuracy(FGSM(), 2 / 255)
     """
@@ -52,11 +59,15 @@ class Robustness(Measuring):
         company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
         album: Album | None = None,
         fast: bool = False,
+        waive: Mapping[str, str] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         super().__init__(engine, company=company, album=album)
         self.verdicts: list[Verdict] = []
         self._fast = fast
         self._always_pictured = album is None
+        self._waive = checked_waivers({} if waive is None else waive)
+        self._trust = trust if trust is not None else Trust(engine)
 
     def trace(
         self,
@@ -107,7 +118,7 @@ class Robustness(Measuring):
         else:
             evaluation = self._evaluated(ids, stress, strength, defense)
         worst = [(outcome.image, strength) for outcome in worst_first(evaluation)]
-        self._conclude(gate.judge(evaluation, of=len(ids)), stress, worst)
+        self._conclude(gate.judge(evaluation, of=len(ids)), stress, [strength], worst)
 
     def assert_holds_until(
         self, image: Chosen, stress: Attack | Perturbation, strength: float, *, levels: int = 10
@@ -119,7 +130,7 @@ class Robustness(Measuring):
         ladders = self._climbed(self._ids(image), stress, strength, levels)
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.broke is not None]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
-        self._conclude(HoldsUntil(strength).judge(ladders), stress, worst)
+        self._conclude(HoldsUntil(strength).judge(ladders), stress, [strength], worst)
 
     def assert_breaking_point(
         self,
@@ -147,7 +158,7 @@ class Robustness(Measuring):
         # An image that is wrong when clean has no stressed picture to show.
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.held is not None and ladder.broke]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
-        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, worst)
+        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, [at_least], worst)
 
     def assert_curve_above(
         self, stress: Attack | Perturbation, floors: Mapping[float, float], *, images: Chosen | None = None
@@ -168,7 +179,8 @@ class Robustness(Measuring):
         for own in reversed(evaluations):
             fell.update((outcome.image, own.case.strength) for outcome in own.outcomes if not outcome.correct)
         worst = dict.fromkeys(outcome.image for own in short for outcome in worst_first(own) if fell[outcome.image])
-        self._conclude(gate.judge(evaluations), stress, [(image, fell[image]) for image in worst])
+        asked = [strength for strength, floor in sorted(floors.items()) if floor]
+        self._conclude(gate.judge(evaluations), stress, asked, [(image, fell[image]) for image in worst])
 
     def assert_smallest_epsilon(
         self,
@@ -199,7 +211,7 @@ class Robustness(Measuring):
         broken = [
             (own.image, top if finds_nearest(attack) else e) for e, own in found.worst_first if e and gate.breaks(e)
         ]
-        self._conclude(gate.judge(found), attack, broken)
+        self._conclude(gate.judge(found), attack, [at_least], broken)
 
     def assert_corruption_accuracy(
         self, corruption: str, severity: int, *, at_least: float, images: Chosen | None = None
@@ -229,7 +241,7 @@ class Robustness(Measuring):
                 "give None for the plain mean error"
             )
         measured = self.corruption_errors(corruptions, images=images)
-        self._conclude(gate.judge(measured), None, ())
+        self._conclude(gate.judge(measured), None, (), ())
 
     def assert_vote_recovers(self, image: Chosen, stress: Perturbation, strength: float, vote: Voter) -> None:
         """Under the stress, the vote's majority is an accepted class; of several images, for every one.
@@ -239,7 +251,46 @@ class Robustness(Measuring):
         ids = self._ids(image)
         voted, alone = (self._evaluated(ids, stress, strength, defense) for defense in (vote, None))
         lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
-        self._conclude(VoteRecovers().judge(voted, alone), stress, lost)
+        self._conclude(VoteRecovers().judge(voted, alone), stress, [strength], lost)
+
+    def assert_modify_rate(
+        self,
+        attack: Attack,
+        epsilon: float,
+        *,
+        at_most: float,
+        of: str = "median",
+        classes: str | Sequence[str] | None = None,
+        images_per_class: int | None = None,
+        targets: Targets = None,
+    ) -> None:
+        """The share of attempts to make images pass as another class that succeed is at most this, in [0, 1).
+
+        `of` says of what: the "median" of the classes, the "worst" of them, or one class or group by its name. The other choices
+        are those of `targeted_matrix`. Raises GateFailed where it is more, InputError as `targeted_matrix` does.
+        """
+        gate = RateAtMost("modify", at_most, of)
+        found = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
+        self._conclude(gate.judge(found), attack, [epsilon], ())
+
+    def assert_mimic_rate(
+        self,
+        attack: Attack,
+        epsilon: float,
+        *,
+        at_most: float,
+        of: str = "median",
+        classes: str | Sequence[str] | None = None,
+        images_per_class: int | None = None,
+        targets: Targets = None,
+    ) -> None:
+        """The share of attempts to make images of other classes pass as one that succeed is at most this, in [0, 1).
+
+        As `assert_modify_rate`, with `of` about the class that is imitated.
+        """
+        gate = RateAtMost("mimic", at_most, of)
+        found = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
+        self._conclude(gate.judge(found), attack, [epsilon], ())
 
     def _until_decided(
         self,
@@ -265,10 +316,17 @@ class Robustness(Measuring):
                 return Evaluation(evaluation.case, evaluation.outcomes[:decided])
 
     def _conclude(
-        self, verdict: Verdict, stress: Attack | Perturbation | None, worst: Sequence[tuple[str, float]]
+        self,
+        verdict: Verdict,
+        stress: Attack | Perturbation | None,
+        strengths: Sequence[float],
+        worst: Sequence[tuple[str, float]],
     ) -> None:
         """Keep the verdict, with pictures of the worst images where it failed and of the examples of its matrix, and raise unless it
-        passed."""
+        passed and is trusted.
+
+        `strengths` are those at which something is required.
+        """
         views: tuple[Picture, ...] = ()
         if verdict.status != "pass" and stress is not None:
             shown = worst[: self._album.take(verdict.claim, len(worst))]
@@ -278,6 +336,9 @@ class Robustness(Measuring):
                 self._picture(matrix, stress)
                 views += self.pictures[matrix]
         verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
+        if fits(stress, Attack):
+            found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
+            verdict = judged(verdict, *merged(found, self._waive))
         self.verdicts.append(verdict)
         if verdict.status != "pass":
             raise GateFailed(verdict)
