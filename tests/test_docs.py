@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STRESSES = (ROOT / "docs" / "stresses.md").read_text(encoding="utf-8")
 ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -79,6 +80,14 @@ def test_the_tests_of_the_page_on_attacks_run_as_they_stand(project: pytest.Pyte
     assert "epsilon  " in result.stdout.str()
 
 
+def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: pytest.Pytester) -> None:
+    blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
+    (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
+    result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_modify_and_mimic.py")
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(["*class*modify rate*mimic rate", "correlation of the two: none"])
+
+
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:
     rows = re.findall(r"^\| `(--robustness-[a-z-]+)` \| `(robustness_[a-z_]+)` \|", README, flags=re.MULTILINE)
     assert rows == [
@@ -87,7 +96,7 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
-    methods = [name for name in vars(pytest_robustness.Robustness) if name.startswith("assert_")]
+    methods = [name for name in vars(pytest_robustness.Robustness) if not name.startswith("_")]
     measurements = [name for name in vars(Measuring) if not name.startswith("_")]
     for name in [*methods, *measurements]:
         assert f"robustness.{name}(" in README + STRESSES + ATTACKS, name
@@ -97,7 +106,15 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", "docs/attacks.md", "docs/decisions.md", "docs/stresses.md", "fixtures/README.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/attacks.md",
+        "docs/decisions.md",
+        "docs/modify_and_mimic.md",
+        "docs/stresses.md",
+        "fixtures/README.md",
+    ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
