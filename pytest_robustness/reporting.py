@@ -58,12 +58,7 @@ class Gallery:
         for verdict in verdicts:
             shown = min(left, _images(verdict))
             left -= shown
-            # Of each image, the clean one and the stressed one.
-            yield (
-                verdict
-                if shown == _images(verdict)
-                else dataclasses.replace(verdict, pictures=verdict.pictures[: 2 * shown])
-            )
+            yield verdict if shown == _images(verdict) else _with(verdict, shown)
 
 
 def _test(nodeid: str) -> str:
@@ -71,7 +66,19 @@ def _test(nodeid: str) -> str:
 
 
 def _images(verdict: "Verdict") -> int:
-    return len(verdict.pictures) // 2
+    """Of each pictured image there are the clean one and the stressed one; a trace with pictures is one more."""
+    return len(verdict.pictures) // 2 + sum(bool(trace.frames[0].png) for trace in verdict.traces)
+
+
+def _with(verdict: "Verdict", images: int) -> "Verdict":
+    """The verdict with the pictures of so many images, those of failures first; a trace keeps its numbers."""
+    pictures = verdict.pictures[: 2 * images]
+    left, traces = images - len(pictures) // 2, []
+    for trace in verdict.traces:
+        pictured = bool(trace.frames[0].png)
+        traces.append(trace if not pictured or left > 0 else trace.without_pictures())
+        left -= pictured
+    return dataclasses.replace(verdict, pictures=pictures, traces=tuple(traces))
 
 
 def verdicts(
@@ -90,10 +97,27 @@ def verdicts(
         found.append(_error(item, raised))
     elif not gate_failed and (raised is not None or (made is not None and made.measurements)):
         found.append(_own_rule(item, raised, made.measurements if made is not None else []))
+    if made is not None and made.measurements:
+        found[-1] = _showing(found[-1], made)
     run = made.engine.provenance.key if made is not None and found else ""
     return [
         dataclasses.replace(v, test=item.nodeid, run=run, expected=v.status != "pass" and not failed) for v in found
     ]
+
+
+def _showing(verdict: "Verdict", made: "Robustness") -> "Verdict":
+    """The verdict with the traces and matrices that were measured beside it."""
+    from pytest_robustness.matrices import TargetedMatrix
+    from pytest_robustness.traces import Trace
+
+    traces = tuple(measurement for measurement in made.measurements if isinstance(measurement, Trace))
+    measured = (own.record for own in made.measurements if isinstance(own, TargetedMatrix))
+    judged = {matrix for own in made.verdicts for matrix in own.matrices}
+    matrices = tuple(matrix for matrix in dict.fromkeys(measured) if matrix not in judged)
+    views = tuple(view for matrix in matrices for view in made.pictures[matrix])
+    return dataclasses.replace(
+        verdict, traces=traces, matrices=verdict.matrices + matrices, pictures=verdict.pictures + views
+    )
 
 
 def _error(item: pytest.Item, raised: BaseException) -> "Verdict":
