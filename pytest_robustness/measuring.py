@@ -23,6 +23,7 @@ from pytest_robustness.measurements import (
 from pytest_robustness.provenance import model_name
 from pytest_robustness.records import Evaluation, Ladder
 from pytest_robustness.search import climb, planned, sweep
+from pytest_robustness.shards import Shard
 from pytest_robustness.types import Attack, Classifier, Perturbation, Voter, finds_nearest, fits
 from pytest_robustness.views import curves
 
@@ -38,12 +39,20 @@ _M = TypeVar("_M", Accuracy, AccuracyCurves, BreakingPoint, BreakingPoints, Corr
 
 
 class Measuring:
-    """The measurements of a `Robustness`, whose `company` is told there; `measurements` keeps every one, in the order they were made."""
+    """The measurements of a `Robustness`, whose `company` is told there; `measurements` keeps every one, in the order they were made.
+
+    With a `shard`, a targeted matrix has the pairs of the shard's images.
+    """
 
     def __init__(
-        self, engine: Engine, *, company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None
+        self,
+        engine: Engine,
+        *,
+        company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self.engine = engine
+        self.shard = shard
         self.measurements: list[_Measurement | Curve] = []
         self._company = company
 

@@ -23,6 +23,7 @@ from pytest_robustness.measurements import BreakingPoints, worst_first
 from pytest_robustness.measuring import Chosen, Measuring
 from pytest_robustness.records import Evaluation, Picture, Verdict
 from pytest_robustness.search import sweep
+from pytest_robustness.shards import Shard
 from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest
 from pytest_robustness.views import pictures
 
@@ -66,8 +67,9 @@ class Robustness(Measuring):
         company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
         album: Album | None = None,
         fast: bool = False,
+        shard: Shard | None = None,
     ) -> None:
-        super().__init__(engine, company=company)
+        super().__init__(engine, company=company, shard=shard)
         self.verdicts: list[Verdict] = []
         self._fast = fast
         self._album = album if album is not None else Album()
