@@ -1,0 +1,178 @@
+"""Tests and images shared out among runs: every test on one shard, chunks and companions included."""
+
+import json
+import os
+from collections import Counter
+
+import pytest
+
+from pytest_robustness.shards import Shard, items_digest
+from tests.test_same_results import asked, big
+
+__all__ = ["big"]
+
+TESTS = """
+import pytest
+
+def test_holds(robustness, robustness_image):
+    from pytest_robustness import Blend
+    robustness.assert_holds_until(robustness_image, Blend("white.png"), 0.3, levels=3)
+
+def test_vote(robustness, robustness_image):
+    from pytest_robustness import GaussianNoise, SmoothingVote
+    robustness.assert_vote_recovers(robustness_image, GaussianNoise(), 0.3, SmoothingVote())
+
+@pytest.mark.parametrize("number", range(6))
+def test_plain(number):
+    pass
+
+@pytest.mark.robustness(shard="pairs")
+def test_everywhere():
+    pass
+"""
+
+
+def collected(project: pytest.Pytester, *arguments: str) -> list[str]:
+    result = project.runpytest_inprocess(
+        "-p", "no:randomly", "-p", "no:cacheprovider", "--collect-only", "-q", *arguments
+    )
+    return [line.partition("::")[2] for line in result.outlines if "::" in line]
+
+
+@pytest.fixture
+def shared(project: pytest.Pytester) -> pytest.Pytester:
+    project.makepyfile(test_it=TESTS)
+    return project
+
+
+def test_every_test_is_on_one_shard_and_one_shared_out_by_pairs_on_all(shared: pytest.Pytester) -> None:
+    everything = collected(shared)
+    shards = [collected(shared, f"--robustness-shard={number}/3") for number in (1, 2, 3)]
+    assert Counter(name for shard in shards for name in shard) == Counter(everything) + Counter({"test_everywhere": 2})
+    assert all(len(shard) > 1 for shard in shards)
+
+
+def test_the_tests_of_an_image_are_on_the_shard_of_the_image_and_others_go_by_their_node_ids(
+    shared: pytest.Pytester,
+) -> None:
+    shard = Shard(2, 3)
+    wanted = {
+        f"{test}[{name}_{number}]"
+        for test in ("test_holds", "test_vote")
+        for name in ("bright", "dark")
+        for number in range(3)
+        if shard.takes(f"{name}/{name}_{number}.png")
+    }
+    wanted |= {f"test_plain[{number}]" for number in range(6) if shard.takes(f"test_it.py::test_plain[{number}]")}
+    assert set(collected(shared, "--robustness-shard=2/3")) == wanted | {"test_everywhere"}
+
+
+@pytest.mark.parametrize("selection", [("-k", "dark or plain"), ("test_it.py::test_vote",), ("-m", "not robustness")])
+def test_a_selection_is_shared_out_as_the_whole_is(shared: pytest.Pytester, selection: tuple[str, ...]) -> None:
+    selected = collected(shared, *selection)
+    for number in (1, 2, 3):
+        everything = collected(shared, f"--robustness-shard={number}/3")
+        assert collected(shared, *selection, f"--robustness-shard={number}/3") == [
+            n for n in everything if n in selected
+        ]
+
+
+def test_the_ini_file_may_name_the_shard(shared: pytest.Pytester) -> None:
+    from_command_line = collected(shared, "--robustness-shard=1/3")
+    shared.makeini("[pytest]\nrobustness_shard = 1/3\n")
+    assert collected(shared) == from_command_line
+    assert collected(shared, "--robustness-shard=1/1") == collected(shared, "--robustness-shard=")
+
+
+def test_what_is_no_shard_is_refused(shared: pytest.Pytester) -> None:
+    result = shared.runpytest_inprocess("--robustness-shard=4/3")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.errlines == [
+        "ERROR: --robustness-shard: expected a shard as I/N with 1 <= I <= N, such as 2/8, got '4/3'",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("marker", "arguments", "message"),
+    [
+        (
+            "shard='pair'",
+            "robustness",
+            "test_it: expected @pytest.mark.robustness(images='pattern', shard='pairs'), got robustness(shard='pair')",
+        ),
+        (
+            "shard='pairs'",
+            "robustness, robustness_image",
+            "test_it: expected shard='pairs' on a test of all images, got it on one with robustness_image, which runs on the "
+            "shard of its image; leave it out",
+        ),
+    ],
+)
+def test_a_marker_that_says_something_else_is_refused(
+    project: pytest.Pytester, marker: str, arguments: str, message: str
+) -> None:
+    project.makepyfile(f"import pytest\n@pytest.mark.robustness({marker})\ndef test_it({arguments}): pass\n")
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(errors=1)
+    assert message in result.outlines
+
+
+def test_no_image_of_another_shard_is_evaluated(big: pytest.Pytester) -> None:
+    """Twenty-two images in chunks of up to 32: without shares, the first test would ask about all of them."""
+    big.makepyfile(test_it=TESTS)
+    alone = asked_by(big)
+    shards = [asked_by(big, f"--robustness-shard={number}/3") for number in (1, 2, 3)]
+    assert sum(shards, Counter()) == alone
+    assert all(shards)
+
+
+def asked_by(project: pytest.Pytester, *arguments: str) -> Counter[str]:
+    project.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
+    return asked(project)
+
+
+def document(project: pytest.Pytester, name: str = "out.json") -> dict:
+    return json.loads((project.path / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_results_of_a_shard_say_which_one_it_is_and_of_which_tests(
+    shared: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(shared.path), prepend=os.pathsep)
+    plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "-n", workers)
+    result = shared.runpytest_subprocess(*plugins, "--robustness-shard=2/3", "--robustness-json=out.json")
+    found = document(shared)
+    assert found["complete"] is True
+    tests = [f"test_it.py::{name}" for name in collected(shared)]
+    assert found["shard"] == {"number": 2, "of": 3, "items": items_digest(tests)}
+    assert "shard 2 of 3: 2 gates passed" in result.outlines
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_shard_without_a_test_is_green_and_leaves_its_results(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
+    project.makepyfile(test_it="def test_it(robustness):\n    robustness.assert_accuracy(at_least=1)\n")
+    (number,) = (n for n in (1, 2) if not Shard(n, 2).takes("test_it.py::test_it"))
+    plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "-n", workers)
+    files = ("--robustness-json=out.json", "--robustness-report=out.html")
+    result = project.runpytest_subprocess(*plugins, f"--robustness-shard={number}/2", *files)
+    assert result.ret == pytest.ExitCode.OK
+    assert document(project)["verdicts"] == []
+    assert document(project)["shard"]["items"] != ""
+    start = result.outlines.index(f"shard {number} of 2: 0 gates passed")
+    assert result.outlines[start + 1 : start + 3] == ["results: out.json", "report: out.html"]
+
+
+def test_a_selection_of_nothing_is_as_empty_on_a_shard_as_without(shared: pytest.Pytester) -> None:
+    result = shared.runpytest_inprocess("-k", "nothing", "--robustness-shard=1/2", "--robustness-json=out.json")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert not (shared.path / "out.json").exists()
+
+
+def test_collecting_a_shard_writes_nothing(shared: pytest.Pytester) -> None:
+    collected(shared, "--robustness-shard=1/2", "--robustness-json=out.json")
+    assert not (shared.path / "out.json").exists()
