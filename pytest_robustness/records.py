@@ -1,4 +1,4 @@
-"""Plain numbers that outlive the tensors: outcomes, evaluations, ladders and verdicts, to and from JSON.
+"""Plain numbers that outlive the tensors: outcomes, evaluations, ladders, matrices and verdicts, to and from JSON.
 
 Nothing here needs torch: the controller of a distributed run and the report build on these alone.
 Probabilities are in [0, 1]; strengths are in the unit of their stress (`Case.unit`).
@@ -21,10 +21,13 @@ from pytest_robustness.shards import Shard
 __all__ = [
     "SCHEMA",
     "Case",
+    "Choice",
     "Doubt",
     "Evaluation",
     "Ladder",
+    "Matrix",
     "Outcome",
+    "Pair",
     "Picture",
     "Provenance",
     "Results",
@@ -38,6 +41,8 @@ __all__ = [
 
 SCHEMA = "pytest-robustness/1"
 Status = Literal["pass", "fail", "undecided", "untrusted", "error"]
+Choice = Literal["all", "drawn", "given"]
+"""Which pairs of an image and a target: of every other class, of a balanced sample of them, or those that were named."""
 
 _R = TypeVar("_R")
 
@@ -170,6 +175,41 @@ class Ladder:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """What became of one image, of the class `true`, that was attacked towards another."""
+
+    image: str
+    true: str
+    target: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """How often images of one class could be made to pass as another: successes and attempts by true class and target.
+
+    `classes` are all that take part on either side, in the model's order. `cells` has a text for each of them as the true
+    class: `3/10 0/10 - 1/4`, successes and attempts towards each of `classes` in turn, `-` where none was tried and
+    `-*97` for 97 cells that are alike. `groups` are broad groups of classes by name. Images that were wrong when clean were not
+    attacked: `excluded` counts them by class. `planned` counts the pairs of all shards of the run, those of images that
+    are excluded too; `targets` the classes drawn for each image, 0 where they were not drawn. `queries` and `gradients` are
+    sums over the pairs. `examples` are some of the successes.
+    """
+
+    case: Case
+    classes: tuple[str, ...]
+    cells: tuple[str, ...]
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    excluded: tuple[tuple[str, int], ...] = ()
+    choice: Choice = "all"
+    targets: int = 0
+    planned: int = 0
+    queries: int = 0
+    gradients: int = 0
+    examples: tuple[Pair, ...] = ()
+
+
+@dataclass(frozen=True)
 class Picture:
     """An image as the model saw it, for a report: its id, a caption, a PNG as a data URI, and the model's top-5."""
 
@@ -239,6 +279,7 @@ class Verdict:
     interval: tuple[float, float] | None = None
     evaluations: tuple[Evaluation, ...] = ()
     ladders: tuple[Ladder, ...] = ()
+    matrices: tuple[Matrix, ...] = ()
     pictures: tuple[Picture, ...] = ()
     checks: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()

@@ -13,7 +13,9 @@ from pytest_robustness.records import (
     Case,
     Evaluation,
     Ladder,
+    Matrix,
     Outcome,
+    Pair,
     Picture,
     Provenance,
     Results,
@@ -58,6 +60,19 @@ RESULTS = Results(
             n=1,
             evaluations=(Evaluation(Case("GaussianNoise()", "sigma", 0.25, "SmoothingVote()"), (RIGHT, ABSTAINED)),),
             ladders=(Ladder("zebra/1.png", "FGSM()", "epsilon", (1 / 255, 2 / 255), ((0.0, RIGHT), (1 / 255, WRONG))),),
+            matrices=(
+                Matrix(
+                    case=Case("FGSM()", "epsilon", 2 / 255),
+                    classes=("okapi", "tiger", "zebra"),
+                    cells=("- 1/2 0/2", "-*3", "0/1 1/1 -"),
+                    groups=(("striped", ("okapi", "zebra")), ("cats", ("tiger",))),
+                    excluded=(("zebra", 1),),
+                    planned=8,
+                    queries=30,
+                    gradients=12,
+                    examples=(Pair("zebra/1.png", "zebra", "tiger", WRONG),),
+                ),
+            ),
             pictures=(Picture("zebra/1.png", "clean", "data:image/png;base64,AA==", (("zebra", 0.61),)),),
             test="test_release.py::test_holds[zebra/1.png]",
             run=PROVENANCE.key,
@@ -302,6 +317,6 @@ def test_the_document_is_written_as_it_always_was() -> None:
         '{\n "schema": "pytest-robustness/1",\n "complete": true,\n "runs": {},\n "verdicts": [\n  {\n'
         '   "gate": "accuracy",\n   "claim": "claim",\n   "status": "pass",\n   "reason": "reason",\n'
         '   "measured": 1.0,\n   "required": null,\n   "margin": null,\n   "n": 0,\n   "interval": [\n    0.5,\n    1.0\n'
-        '   ],\n   "evaluations": [],\n   "ladders": [],\n   "pictures": [],\n   "checks": [],\n   "doubts": [],\n   "test": "",\n   "run": "",\n'
+        '   ],\n   "evaluations": [],\n   "ladders": [],\n   "matrices": [],\n   "pictures": [],\n   "checks": [],\n   "doubts": [],\n   "test": "",\n   "run": "",\n'
         '   "expected": false\n  }\n ]\n}\n'
     )

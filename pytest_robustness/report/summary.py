@@ -73,6 +73,7 @@ def libraries(results: Results, run: Provenance) -> tuple[str, ...]:
         if verdict.run == run.key:
             named.update(evaluation.case.library for evaluation in verdict.evaluations)
             named.update(ladder.library for ladder in verdict.ladders)
+            named.update(matrix.case.library for matrix in verdict.matrices)
     return tuple(sorted(named - {""}))
 
 

@@ -1,0 +1,288 @@
+"""Modify and mimic: what a matrix of targeted attacks says of each class, of each group, and of all of them.
+
+The modify rate of a class is the share of attempts to make its images pass as another class that succeeded; its mimic rate the
+share of attempts to make images of other classes pass as it. An attempt is one image with one target. Rates are in [0, 1].
+"""
+
+import collections
+import functools
+import itertools
+import statistics
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_robustness.errors import InputError
+from pytest_robustness.records import Case, Matrix, Pair
+from pytest_robustness.stats import proportion_interval
+
+__all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "merged"]
+
+# Of each end of each list: enough for a report to show, and few enough for a file of a thousand classes.
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many of the attempts on a class, or on a group, succeeded."""
+
+    name: str
+    successes: int
+    attempts: int
+
+    @property
+    def value(self) -> float:
+        """The share, in [0, 1]."""
+        return self.successes / self.attempts
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The exact 95 % interval of the share (Clopper and Pearson 1934), as if every attempt were drawn by itself.
+
+        Attempts on one image are alike: of other images, the rate may be outside more often than once in twenty.
+        """
+        return proportion_interval(self.successes, self.attempts)
+
+    def __str__(self) -> str:
+        lower, upper = self.interval
+        return f"{self.value:.3f} ({self.successes}/{self.attempts}, {lower:.3f} to {upper:.3f})"
+
+
+@dataclass(frozen=True)
+class TargetedMatrix:
+    """A matrix of targeted attacks, and what follows from it.
+
+    Classes without an attempt have no rate, and take no part in medians and correlation.
+    """
+
+    record: Matrix
+
+    def attempts(self, true: str, target: str) -> int:
+        """How many attempts there were from images of one class, or group, towards another; InputError for an unknown one."""
+        return self._between(true, target).attempts
+
+    def successes(self, true: str, target: str) -> int:
+        """How many of the `attempts` succeeded."""
+        return self._between(true, target).successes
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All classes that take part on either side, in the model's order."""
+        return self.record.classes
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the broad groups; empty where there are none."""
+        return tuple(name for name, _ in self.record.groups)
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of an image and a target were tried."""
+        return sum(n for row in self._cells for _, n in row.values())
+
+    @property
+    def excluded(self) -> int:
+        """How many images were not attacked, because they were wrong when clean."""
+        return sum(count for _, count in self.record.excluded)
+
+    @property
+    def overall(self) -> Rate:
+        """All attempts together."""
+        return _summed("all classes", (cell for row in self._cells for cell in row.values()))
+
+    @functools.cached_property
+    def modify_rates(self) -> Mapping[str, Rate]:
+        """The modify rate of each class that was attacked, in the model's order."""
+        return _tried(_summed(name, row.values()) for name, row in zip(self.classes, self._cells, strict=True))
+
+    @functools.cached_property
+    def mimic_rates(self) -> Mapping[str, Rate]:
+        """The mimic rate of each class that was a target, in the model's order."""
+        columns: list[list[tuple[int, int]]] = [[] for _ in self.classes]
+        for row in self._cells:
+            for place, cell in row.items():
+                columns[place].append(cell)
+        return _tried(_summed(name, column) for name, column in zip(self.classes, columns, strict=True))
+
+    @property
+    def modify_rates_by_group(self) -> Mapping[str, Rate]:
+        """The modify rate of each group: of the images of its classes, towards whatever target."""
+        return self._by_group(self.modify_rates)
+
+    @property
+    def mimic_rates_by_group(self) -> Mapping[str, Rate]:
+        """The mimic rate of each group: of images of whatever class, towards its classes."""
+        return self._by_group(self.mimic_rates)
+
+    @property
+    def between_groups(self) -> Mapping[tuple[str, str], Rate]:
+        """Images of one group towards the classes of another, or the others of its own, where there were attempts."""
+        found = {(a, b): self._between(a, b) for a, b in itertools.product(self.groups, repeat=2)}
+        return {groups: rate for groups, rate in found.items() if rate.attempts}
+
+    @property
+    def median_modify_rate(self) -> float:
+        """The median of the classes' modify rates."""
+        return statistics.median(rate.value for rate in self.modify_rates.values())
+
+    @property
+    def median_mimic_rate(self) -> float:
+        """The median of the classes' mimic rates."""
+        return statistics.median(rate.value for rate in self.mimic_rates.values())
+
+    @property
+    def easiest_to_modify(self) -> tuple[Rate, ...]:
+        """The modify rates, the highest first; where they are equal, in the order of the names."""
+        return _highest_first(self.modify_rates)
+
+    @property
+    def easiest_to_mimic(self) -> tuple[Rate, ...]:
+        """The mimic rates, the highest first; where they are equal, in the order of the names."""
+        return _highest_first(self.mimic_rates)
+
+    @property
+    def hardest_to_modify(self) -> tuple[Rate, ...]:
+        """The modify rates, the lowest first."""
+        return _lowest_first(self.modify_rates)
+
+    @property
+    def hardest_to_mimic(self) -> tuple[Rate, ...]:
+        """The mimic rates, the lowest first."""
+        return _lowest_first(self.mimic_rates)
+
+    @property
+    def correlation(self) -> float | None:
+        """Pearson's correlation of the two rates over the classes that have both; None below 3, or where one never varies."""
+        both = [name for name in self.modify_rates if name in self.mimic_rates]
+        modify = [self.modify_rates[name].value for name in both]
+        mimic = [self.mimic_rates[name].value for name in both]
+        if len(both) < 3 or min(modify) == max(modify) or min(mimic) == max(mimic):
+            return None
+        return statistics.correlation(modify, mimic)
+
+    @functools.cached_property
+    def _cells(self) -> Sequence[Mapping[int, tuple[int, int]]]:
+        """For each true class (successes, attempts) by the place of the target, where there were attempts."""
+        return [_parsed(text) for text in self.record.cells]
+
+    def _between(self, true: str, target: str) -> Rate:
+        columns = set(self._places(target))
+        rows = (self._cells[place] for place in self._places(true))
+        cells = (cell for row in rows for place, cell in row.items() if place in columns)
+        return _summed(f"{true} towards {target}", cells)
+
+    def _places(self, name: str) -> Sequence[int]:
+        members = dict(self.record.groups).get(name, (name,))
+        places = [place for place, known in enumerate(self.classes) if known in members]
+        if not places:
+            raise InputError(f"expected a class or a group of the matrix, got {name!r}; it has {_some(self.classes)}")
+        return places
+
+    def _by_group(self, rates: Mapping[str, Rate]) -> Mapping[str, Rate]:
+        return _tried(
+            _summed(name, ((own.successes, own.attempts) for member in members if (own := rates.get(member))))
+            for name, members in self.record.groups
+        )
+
+
+def cells_text(cells: Mapping[int, tuple[int, int]], classes: int) -> str:
+    """A row of `Matrix.cells`: (successes, attempts) by the place of the target, of so many classes."""
+    texts = ("{}/{}".format(*cells[place]) if place in cells else "-" for place in range(classes))
+    runs = ((text, len(list(run))) for text, run in itertools.groupby(texts))
+    return " ".join(text if count == 1 else f"{text}*{count}" for text, count in runs)
+
+
+def merged(matrices: Sequence[Matrix]) -> Matrix:
+    """The matrix of all the pairs of these, which are shards of one: counts are added, nothing is counted twice.
+
+    Raises InputError where they are not of the same attack, strength, classes and choice of pairs.
+    """
+    first = matrices[0]
+    for other in matrices[1:]:
+        for name in ("case", "classes", "groups", "choice", "targets", "planned"):
+            if getattr(other, name) != getattr(first, name):
+                raise InputError(
+                    f"expected matrices of one run to merge, got ones whose {name} differ: {_short(getattr(first, name))} and "
+                    f"{_short(getattr(other, name))}; run every shard with the same tests and images"
+                )
+    rows = []
+    for texts in zip(*(matrix.cells for matrix in matrices), strict=True):
+        counts: collections.defaultdict[int, list[int]] = collections.defaultdict(lambda: [0, 0])
+        for text in texts:
+            for place, (k, n) in _parsed(text).items():
+                counts[place][0] += k
+                counts[place][1] += n
+        rows.append(cells_text({place: (k, n) for place, (k, n) in counts.items()}, len(first.classes)))
+    excluded: collections.Counter[str] = collections.Counter()
+    for matrix in matrices:
+        excluded.update(dict(matrix.excluded))
+    whole = replace(
+        first,
+        cells=tuple(rows),
+        excluded=tuple((name, excluded[name]) for name in first.classes if excluded[name]),
+        queries=sum(matrix.queries for matrix in matrices),
+        gradients=sum(matrix.gradients for matrix in matrices),
+    )
+    return replace(whole, examples=exemplary(whole, [pair for matrix in matrices for pair in matrix.examples]))
+
+
+def exemplary(matrix: Matrix, successes: Collection[Pair]) -> tuple[Pair, ...]:
+    """Of these successes one for each class at the ends of the four lists, in the order of images and targets.
+
+    The ends are the five hardest and the five easiest to modify and to mimic; of each, the success that the model is
+    surest of. A class that never fell has none.
+    """
+    by_true: dict[str, Pair] = {}
+    by_target: dict[str, Pair] = {}
+    for pair in sorted(successes, key=lambda own: (-own.outcome.confidence, own.image, own.target)):
+        by_true.setdefault(pair.true, pair)
+        by_target.setdefault(pair.target, pair)
+    view = TargetedMatrix(matrix)
+    chosen: dict[tuple[str, str], Pair] = {}
+    for rates, known in (
+        (view.hardest_to_modify, by_true),
+        (view.easiest_to_modify, by_true),
+        (view.hardest_to_mimic, by_target),
+        (view.easiest_to_mimic, by_target),
+    ):
+        pairs = [known[rate.name] for rate in rates if rate.name in known][:_EXAMPLES]
+        chosen.update(((pair.image, pair.target), pair) for pair in pairs)
+    return tuple(chosen[key] for key in sorted(chosen))
+
+
+def _parsed(text: str) -> Mapping[int, tuple[int, int]]:
+    cells: dict[int, tuple[int, int]] = {}
+    place = 0
+    for part in text.split():
+        cell, _, times = part.partition("*")
+        count = int(times or 1)
+        if cell != "-":
+            k, _, n = cell.partition("/")
+            cells.update((at, (int(k), int(n))) for at in range(place, place + count))
+        place += count
+    return cells
+
+
+def _summed(name: str, cells: "Collection[tuple[int, int]] | Iterator[tuple[int, int]]") -> Rate:
+    counts = list(cells)
+    return Rate(name, sum(k for k, _ in counts), sum(n for _, n in counts))
+
+
+def _tried(rates: Iterator[Rate]) -> Mapping[str, Rate]:
+    return {rate.name: rate for rate in rates if rate.attempts}
+
+
+def _highest_first(rates: Mapping[str, Rate]) -> tuple[Rate, ...]:
+    return tuple(sorted(rates.values(), key=lambda rate: (-rate.value, rate.name)))
+
+
+def _lowest_first(rates: Mapping[str, Rate]) -> tuple[Rate, ...]:
+    return tuple(sorted(rates.values(), key=lambda rate: (rate.value, rate.name)))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _short(value: object) -> str:
+    text = value.title if isinstance(value, Case) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
