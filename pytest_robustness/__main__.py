@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--runs",
         type=int,
         metavar="N",
-        help="how many models, image sets or settings the tests measure on, where it is several",
+        help="how many models, image sets or seeds the tests measure on, where it is several",
     )
     return parser
 

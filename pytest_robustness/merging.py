@@ -16,7 +16,8 @@ from pytest_robustness.shards import Shard
 __all__ = ["Part", "merged"]
 
 # On what device a shard runs, and how its model is run there, is its own matter.
-_AGREED = ("model", "model_digest", "images", "images_digest", "n", "classes", "seed", "precision", "versions")
+_OF_A_SESSION = ("versions", "precision")
+_OF_A_TEST = ("model", "model_digest", "images", "images_digest", "n", "classes", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ def merged(parts: Sequence[Part], *, partial: bool = False, runs: int | None = N
 
     Gates over pairs, which every shard has a part of, are judged anew. With `partial`, shards may be missing or have stopped
     early: such results are not complete, and those gates stay undecided. `runs` is how many different models, image sets
-    or settings the tests measure on; where it is None, shards may differ in them only as far as they do within one shard.
+    or seeds the tests measure on; where it is None, shards may differ in them only as far as they do within one shard.
 
     Raises InputError for parts that are not the shards of one run, each once, and unless `partial` all of them.
     """
@@ -116,30 +117,32 @@ def _lacking(parts: Sequence[Part]) -> str:
 def _check_runs(parts: Sequence[Part], runs: int | None) -> None:
     """Refuse shards that were measured on different things.
 
-    A run may measure on several, but then one of the shards is likely to have met any two of them: only what no shard has met
-    together is taken for a mistake.
+    Tests may measure on several models, but then one of the shards is likely to have met any two of them: only what no shard has
+    met together is taken for a mistake.
     """
+    owned = [(part, run) for part in parts for run in part.results.runs]
+    for one in owned[1:]:
+        difference = _difference(owned[0], one, _OF_A_SESSION)
+        if difference:
+            raise InputError(
+                f"expected shards that ran alike, got {difference}; run all of them with the same versions and settings"
+            )
     met: dict[tuple[object, ...], list[tuple[Part, Provenance]]] = {}
-    for part in parts:
-        for run in part.results.runs:
-            met.setdefault(_identity(run), []).append((part, run))
+    for part, run in owned:
+        met.setdefault(tuple(getattr(run, name) for name in _OF_A_TEST), []).append((part, run))
     if runs is not None:
         if len(met) > runs:
             raise InputError(
-                f"expected {runs} different models, image sets or settings in all shards together, got {len(met)}:"
+                f"expected {runs} different models, image sets or seeds in all shards together, got {len(met)}:"
                 + "".join(f"\n{_told(owners)}" for owners in met.values())
             )
         return
     for one, other in itertools.combinations(met.values(), 2):
         if not {part.file for part, _ in one} & {part.file for part, _ in other}:
             raise InputError(
-                f"expected shards that were measured on the same, got {_difference(one[0], other[0])}; run all shards on the same "
-                f"model, images, settings and versions, or, where the tests measure several, say how many with --runs={len(met)}"
+                f"expected shards that were measured on the same, got {_difference(one[0], other[0], _OF_A_TEST)}; run all "
+                f"shards on the same model and images with the same seed, or, where the tests measure several, say how many with --runs={len(met)}"
             )
-
-
-def _identity(run: Provenance) -> tuple[object, ...]:
-    return tuple(_value(run, name) for name in _AGREED)
 
 
 def _value(run: Provenance, name: str) -> object:
@@ -149,13 +152,16 @@ def _value(run: Provenance, name: str) -> object:
     return getattr(run, name)
 
 
-def _difference(one: tuple[Part, Provenance], other: tuple[Part, Provenance]) -> str:
-    """The first thing in which two runs differ, with the files that say so."""
+def _difference(one: tuple[Part, Provenance], other: tuple[Part, Provenance], names: Sequence[str]) -> str:
+    """The first of these in which two runs differ, with the files that say so; empty where they differ in none."""
     (part, run), (part_2, run_2) = one, other
-    name = next(name for name in _AGREED if _value(run, name) != _value(run_2, name))
+    differing = [name for name in names if _value(run, name) != _value(run_2, name)]
+    if not differing:
+        return ""
+    name = differing[0]
     value, value_2 = _value(run, name), _value(run_2, name)
     if isinstance(value, tuple) and isinstance(value_2, tuple):
-        longer = itertools.zip_longest(value, value_2)
+        longer = itertools.zip_longest(value, value_2, fillvalue="nothing")
         value, value_2 = next((a, b) for a, b in longer if a != b)
         value, value_2 = (" ".join(v) if isinstance(v, tuple) else v for v in (value, value_2))
     label = name.replace("_", " ")

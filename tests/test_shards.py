@@ -36,11 +36,11 @@ def test_a_shard_is_written_as_its_number_and_how_many_there_are(text: str, shar
     assert Shard.parse(str(shard)) == shard
 
 
-@pytest.mark.parametrize("text", ["", "2", "0/8", "9/8", "2/0", "-1/8", "2/8/3", "2 / 8", "a/b", "２/8"])
+@pytest.mark.parametrize("text", ["", "2", "0/8", "9/8", "2/0", "-1/8", "2/8/3", "2 / 8", "a/b", "\uff12/8"])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="^expected a shard as I/N with 1 <= I <= N, such as 2/8, got '") as error:
+    with pytest.raises(ValueError, match=r"^expected a shard as I/N") as error:
         Shard.parse(text)
-    assert str(error.value).endswith(f"got {text!r}")
+    assert str(error.value) == f"expected a shard as I/N with 1 <= I <= N, such as 2/8, got {text!r}"
 
 
 def test_a_shard_has_a_title() -> None:

@@ -1,0 +1,325 @@
+"""Shards joined: what belongs together gives the results of one run, and what does not is refused by name."""
+
+import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_robustness.__main__ import main
+from pytest_robustness.errors import InputError
+from pytest_robustness.merging import Part, merged
+from pytest_robustness.records import Picture, Provenance, Results, Status, Verdict
+from pytest_robustness.shards import Shard
+
+RUN = Provenance(
+    model="Net",
+    model_digest="ab" * 32,
+    images="images",
+    images_digest="cd" * 32,
+    n=6,
+    classes=("cat", "dog"),
+    device="cpu",
+    seed=0,
+    precision="float32",
+    execution="as given",
+    versions=(("pytest-robustness", "0.1.0"), ("python", "3.11.7"), ("torch", "2.5.0")),
+)
+
+
+def verdict(test: str, status: Status = "pass", run: Provenance = RUN, **fields: Any) -> Verdict:
+    given = {
+        "gate": "accuracy",
+        "claim": "accuracy on clean images >= 0.5",
+        "reason": "because",
+        "n": 6,
+        "measured": 0.75,
+    }
+    return Verdict(**{**given, "status": status, "test": test, "run": run.key, **fields})
+
+
+def part(number: int, of: int, *verdicts: Verdict, file: str = "", items: str = "tests", **fields: Any) -> Part:
+    results = Results(verdicts, (RUN,), **{"shard": Shard(number, of, items), **fields})
+    return Part(file or f"shard-{number}.json", results)
+
+
+def refusal(*parts: Part, **settings: Any) -> str:
+    with pytest.raises(InputError) as error:
+        merged(parts, **settings)
+    return str(error.value)
+
+
+def test_verdicts_of_all_shards_come_in_the_order_of_their_node_ids_and_those_of_a_test_as_it_judged_them() -> None:
+    first, second, third = verdict("t.py::b", claim="one"), verdict("t.py::b", claim="another"), verdict("t.py::a")
+    for order in itertools.permutations([part(1, 3, first, second), part(2, 3), part(3, 3, third)]):
+        assert merged(order) == Results((third, first, second), (RUN,))
+
+
+def test_a_whole_of_one_shard_is_that_shard() -> None:
+    assert merged([part(1, 1, verdict("t.py::a"))]) == Results((verdict("t.py::a"),), (RUN,))
+
+
+def test_shards_without_a_gate_are_shards() -> None:
+    empty = Results((), (), shard=Shard(2, 2, "tests"))
+    assert merged([part(1, 2, verdict("t.py::a")), Part("empty.json", empty)]).verdicts == (verdict("t.py::a"),)
+
+
+def test_of_all_pictures_those_of_the_first_tests_by_node_id_stay_as_in_one_run() -> None:
+    def failed(test: str, images: int) -> Verdict:
+        views = tuple(
+            Picture("a.png", caption, "data:", ()) for _ in range(images) for caption in ("clean", "stressed")
+        )
+        return verdict(test, "fail", pictures=views)
+
+    one = part(1, 2, *(failed(f"t.py::test_{name}", 5) for name in "ace"))
+    other = part(2, 2, *(failed(f"t.py::test_{name}", 4) for name in "bdf"), failed("t.py::test_z", 5))
+    shown = {v.test[-1]: len(v.pictures) // 2 for v in merged([one, other]).verdicts}
+    assert shown == {"a": 5, "b": 4, "c": 5, "d": 4, "e": 2, "f": 0, "z": 0}
+
+
+def test_missing_shards_are_named() -> None:
+    parts = [part(number, 8) for number in (1, 2, 4, 5, 6, 8)]
+    assert refusal(*parts) == (
+        "expected shards 1 to 8 of 8, missing 3 and 7; add their files, or merge what there is with --partial"
+    )
+    assert refusal(*parts[1:], part(7, 8), part(3, 8)) == (
+        "expected shards 1 to 8 of 8, missing 1; add their files, or merge what there is with --partial"
+    )
+    assert "missing 1, 2, 3, 5, 6, 7 and 8;" in refusal(part(4, 8))
+    assert refusal() == "expected the results of shards, got none; name their files"
+
+
+def test_shards_that_stopped_early_are_named() -> None:
+    parts = [part(1, 3, complete=False), part(2, 3), part(3, 3, complete=False)]
+    assert refusal(*parts) == (
+        "expected shards that ran to their end, got shard-1.json (shard 1/3), shard-3.json (shard 3/3), which stopped early; run "
+        "again what stopped, it goes on where it was, or merge what there is with --partial"
+    )
+
+
+def test_what_there_is_is_never_complete() -> None:
+    found = merged([part(3, 3, complete=False), part(2, 3, verdict("t.py::a"))], partial=True)
+    assert found == Results((verdict("t.py::a"),), (RUN,), complete=False)
+
+
+def test_the_same_shard_twice_is_refused() -> None:
+    assert refusal(part(1, 2), part(2, 2), part(2, 2, file="again.json")) == (
+        "expected every shard once, got again.json (shard 2/2) and shard-2.json (shard 2/2); leave one of them out"
+    )
+
+
+def test_shards_of_other_numbers_are_refused() -> None:
+    assert refusal(part(1, 2), part(2, 3)) == (
+        "expected shards of one run, got shard-1.json (shard 1/2) and shard-2.json (shard 2/3); run all of them with the same N in "
+        "--robustness-shard=I/N"
+    )
+
+
+def test_shards_of_other_tests_are_refused() -> None:
+    assert refusal(part(1, 2), part(2, 2, items="others")) == (
+        "expected shards of the same tests, got others in shard-2.json (shard 2/2) than in shard-1.json (shard 1/2); run all of "
+        "them on the same files with the same selection"
+    )
+    assert merged([part(1, 2), part(2, 2, items="", complete=False)], partial=True).verdicts == ()
+
+
+def test_a_test_on_two_shards_is_refused() -> None:
+    twice = [part(number, 2, verdict("t.py::a"), verdict("t.py::b")) for number in (1, 2)]
+    assert refusal(*twice) == (
+        "expected every test on one shard, got 2 on several, first t.py::a in shard-1.json (shard 1/2) and shard-2.json (shard 2/2); "
+        "run all shards with this version"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"model": "Other"}, "model Net in {} and Other in {}"),
+        ({"model_digest": "ef" * 32}, "model digest abababababab in {} and efefefefefef in {}"),
+        ({"images": "others"}, "images images in {} and others in {}"),
+        ({"images_digest": "ef" * 32}, "images digest cdcdcdcdcdcd in {} and efefefefefef in {}"),
+        ({"n": 7}, "n 6 in {} and 7 in {}"),
+        ({"classes": ("cat", "cow")}, "classes dog in {} and cow in {}"),
+        ({"classes": ("cat",)}, "classes dog in {} and nothing in {}"),
+        ({"seed": 1}, "seed 0 in {} and 1 in {}"),
+    ],
+)
+def test_shards_that_measured_something_else_are_refused(changed: dict[str, Any], difference: str) -> None:
+    other = dataclasses.replace(RUN, **changed)
+    parts = part(1, 2, verdict("t.py::a")), part(2, 2, verdict("t.py::b", run=other))
+    parts = parts[0], Part("b.json", dataclasses.replace(parts[1].results, runs=(other,)))
+    told = difference.format("shard-1.json (shard 1/2)", "b.json (shard 2/2)")
+    assert refusal(*parts) == (
+        f"expected shards that were measured on the same, got {told}; run all shards on the same model and images with the "
+        "same seed, or, where the tests measure several, say how many with --runs=2"
+    )
+    assert len(merged(parts, runs=2).runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"precision": "bfloat16"}, "precision float32 in {} and bfloat16 in {}"),
+        (
+            {"versions": (("pytest-robustness", "0.1.0"), ("python", "3.11.7"), ("torch", "2.6.0"))},
+            "versions torch 2.5.0 in {} and torch 2.6.0 in {}",
+        ),
+    ],
+)
+def test_shards_that_ran_in_another_way_are_refused_whatever_the_tests_measure(
+    changed: dict[str, Any], difference: str
+) -> None:
+    other = dataclasses.replace(RUN, **changed)
+    theirs = Part("b.json", Results((), (other,), shard=Shard(2, 2, "tests")))
+    told = difference.format("shard-1.json (shard 1/2)", "b.json (shard 2/2)")
+    assert refusal(part(1, 2), theirs, runs=2) == (
+        f"expected shards that ran alike, got {told}; run all of them with the same versions and settings"
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"device": "NVIDIA L4"},
+        {"execution": "3 batch norms folded, channels_last"},
+        {"versions": (("pytest-robustness", "0.1.0"), ("python", "3.11.7"), ("torch", "2.5.0+cu121"))},
+    ],
+)
+def test_shards_may_run_on_different_devices_each_with_a_torch_built_for_it(changed: dict[str, Any]) -> None:
+    other = dataclasses.replace(RUN, **changed)
+    theirs = Results((verdict("t.py::b", run=other),), (other,), shard=Shard(2, 2, "tests"))
+    found = merged([part(1, 2, verdict("t.py::a")), Part("b.json", theirs)])
+    assert [v.run for v in found.verdicts] == [RUN.key, other.key]
+    assert found.runs == tuple(sorted((RUN, other), key=lambda run: run.key))
+
+
+def test_tests_may_measure_several_models_where_one_shard_has_met_both_or_where_their_number_is_told() -> None:
+    hardened = dataclasses.replace(RUN, model_digest="ef" * 32)
+    both = Part("a.json", Results((), (RUN, hardened), shard=Shard(1, 3, "tests")))
+    one = Part("b.json", Results((), (RUN,), shard=Shard(2, 3, "tests")))
+    other = Part("c.json", Results((), (hardened,), shard=Shard(3, 3, "tests")))
+    assert len(merged([both, one, other]).runs) == 2
+    assert len(merged([one, other], partial=True, runs=2).runs) == 2
+    assert refusal(both, one, other, runs=1) == (
+        "expected 1 different models, image sets or seeds in all shards together, got 2:"
+        "\nNet abababababab on 6 images of images, seed 0: a.json (shard 1/3), b.json (shard 2/3)"
+        "\nNet efefefefefef on 6 images of images, seed 0: a.json (shard 1/3), c.json (shard 3/3)"
+    )
+    retrained = dataclasses.replace(RUN, model_digest="01" * 32)
+    late = Part("c.json", Results((), (retrained, hardened), shard=Shard(3, 3, "tests")))
+    assert "model digest abababababab in a.json (shard 1/3) and 010101010101 in c.json (shard 3/3)" in refusal(
+        both, one, late
+    )
+
+
+def write(folder: Path, *parts: Part) -> list[str]:
+    for own in parts:
+        (folder / own.file).write_text(own.results.to_json(), encoding="utf-8")
+    return [str(folder / own.file) for own in parts]
+
+
+def test_a_file_that_is_none_of_a_shard_is_refused_by_name(tmp_path: Path) -> None:
+    whole, other, gone = (tmp_path / name for name in ("whole.json", "other.json", "gone.json"))
+    whole.write_text(Results((verdict("t.py::a"),), (RUN,)).to_json(), encoding="utf-8")
+    other.write_bytes(b'{"schema": "pytest-robustness/0"}')
+    told = []
+    for path in (whole, other, gone):
+        with pytest.raises(InputError) as error:
+            Part.read(path)
+        told.append(str(error.value))
+    assert told == [
+        f"{whole}: expected the results of a shard, got those of a whole run; write them with --robustness-shard=I/N",
+        f"{other}: expected results of schema 'pytest-robustness/1', got 'pytest-robustness/0'; write them anew with this version",
+        f"{gone}: expected the results of a shard, got no file (No such file or directory)",
+    ]
+
+
+@pytest.mark.parametrize("shard", [{"number": 3, "of": 2, "items": ""}, {"number": 1}, 7])
+def test_a_shard_that_is_none_is_refused(tmp_path: Path, shard: object) -> None:
+    document = json.loads(part(1, 2).results.to_json()) | {"shard": shard}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.json: expected results as this version writes them, got others"):
+        Part.read(path)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "code"),
+    [("pass", False, 0), ("fail", False, 1), ("fail", True, 0), ("error", False, 1), ("untrusted", False, 1)],
+)
+def test_the_exit_status_is_that_of_pytest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: Status, expected: bool, code: int
+) -> None:
+    files = write(tmp_path, part(1, 2, verdict("t.py::a")), part(2, 2, verdict("t.py::b", status, expected=expected)))
+    assert main(["merge", *files]) == code
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == "Net abababab on 6 images of images, cpu, seed 0"
+    assert err == ""
+
+
+def test_what_is_refused_is_told_and_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = write(tmp_path, part(1, 2, verdict("t.py::a")))
+    assert main(["merge", *files, "-o", str(tmp_path / "whole.json")]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "expected shards 1 to 2 of 2, missing 2; add their files, or merge what there is with --partial\n",
+    )
+    assert not (tmp_path / "whole.json").exists()
+
+
+def test_a_part_of_the_shards_is_never_green(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = write(tmp_path, part(1, 2, verdict("t.py::a")))
+    assert main(["merge", *files, "--partial"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "1 gate passed; the session did not finish, these are the results so far"
+    )
+
+
+def test_no_gate_at_all_is_no_pass(tmp_path: Path) -> None:
+    assert main(["merge", *write(tmp_path, part(1, 1))]) == 5
+
+
+def test_a_file_that_can_not_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = write(tmp_path, part(1, 1, verdict("t.py::a")))
+    assert main(["merge", *files, "-o", f"{files[0]}/whole.json"]) == 3
+    assert capsys.readouterr().err == f"could not write {files[0]}: File exists\n"
+
+
+def test_the_command_prints_the_table_and_writes_both_files_without_torch(tmp_path: Path) -> None:
+    names = [
+        Path(name).name for name in write(tmp_path, part(1, 2, verdict("t.py::a")), part(2, 2, verdict("t.py::b")))
+    ]
+    script = (
+        "import runpy, sys\n"
+        "sys.argv[0] = 'pytest_robustness'\n"
+        "try:\n    runpy.run_module('pytest_robustness', run_name='__main__')\n"
+        "finally:\n    assert not {'torch', 'numpy', 'pytest'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "merge", *names, "-o", "r/whole.json", "--report", "r/whole.html"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-3:] == ["2 gates passed", "results: r/whole.json", "report: r/whole.html"]
+    whole = Results.from_json((tmp_path / "r" / "whole.json").read_text(encoding="utf-8"))
+    assert whole == Results((verdict("t.py::a"), verdict("t.py::b")), (RUN,))
+    assert "Pass: 2 gates passed" in (tmp_path / "r" / "whole.html").read_text(encoding="utf-8")
+
+
+def test_the_command_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["merge", "--help"]):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+    told = capsys.readouterr().out
+    assert all(option in told for option in ("--output", "--report", "--partial", "--runs"))
+    with pytest.raises(SystemExit) as end:
+        main(["merge"])
+    assert end.value.code == 2
