@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_robustness.__main__ import main
+from pytest_robustness.shards import Shard
 from tests.conftest import draw_grey
 
 # Of the dark images seven fall, two more than a test has pictures of. No grey under a white overlay is another one.
@@ -189,3 +191,68 @@ def test_whole_chunks_alone_keep_workers_from_asking_the_same(big: pytest.Pytest
     single = asked(big)
     assert digest(on_two_workers(big, *selection)) == once
     assert asked(big) == single
+
+
+def merge(project: pytest.Pytester, *names: str) -> Path:
+    """The results of shards, joined by the command."""
+    whole = project.path / "whole.json"
+    main(["merge", *(str(project.path / name) for name in names), "--output", str(whole)])
+    return whole
+
+
+@pytest.mark.parametrize("of", [2, 3])
+def test_shards_together_have_the_results_of_one_run_and_ask_the_model_no_more(big: pytest.Pytester, of: int) -> None:
+    once = alone(big).read_bytes()
+    single = asked(big)
+    names = [f"shard-{number}.json" for number in range(1, of + 1)]
+    for number, name in enumerate(names, start=1):
+        alone(big, f"--robustness-shard={number}/{of}", name=name)
+    # An image is asked about without a stress on its own shard, and on the one where all of them are attacked.
+    assert asked(big).keys() == single.keys()
+    assert merge(big, *reversed(names)).read_bytes() == once
+
+
+def test_shards_of_a_selection_have_the_results_of_one_run_of_it(big: pytest.Pytester) -> None:
+    selection = ("-k", "dark_0 or fgsm")
+    once = alone(big, *selection).read_bytes()
+    names = [alone(big, *selection, f"--robustness-shard={n}/2", name=f"shard-{n}.json").name for n in (1, 2)]
+    assert merge(big, *names).read_bytes() == once
+    other = alone(big, "-k", "dark_0", "--robustness-shard=2/2", name="other.json")
+    assert main(["merge", str(big.path / names[0]), str(other)]) == 2
+
+
+def test_shards_on_two_workers_each_have_the_results_of_one_run(big: pytest.Pytester) -> None:
+    once = alone(big).read_bytes()
+    names = ["one.json", "two.json"]
+    for number, name in enumerate(names, start=1):
+        on_two_workers(big, f"--robustness-shard={number}/2").rename(big.path / name)
+    assert merge(big, *names).read_bytes() == once
+
+
+KILLED = """
+import os, pathlib
+
+def pytest_runtest_logreport(report):
+    # In the middle of the tests, the first time.
+    if report.when == "call" and report.nodeid.endswith("dark_05]") and "holds" in report.nodeid:
+        if not pathlib.Path("killed").exists():
+            pathlib.Path("killed").touch()
+            os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_shard_that_was_killed_goes_on_where_it_was_and_has_the_results_of_one_that_was_not(
+    big: pytest.Pytester,
+) -> None:
+    with (big.path / "conftest.py").open("a", encoding="utf-8") as conftest:
+        conftest.write(KILLED)
+    (number,) = (n for n in (1, 2) if Shard(n, 2).takes("dark/dark_05.png"))
+    arguments = ("-p", "no:randomly", f"--robustness-shard={number}/2", "--robustness-json=out.json")
+    assert big.runpytest_subprocess(*arguments).ret == -9
+    assert main(["merge", str(big.path / "out.json")]) == 2
+    assert json.loads((big.path / "out.json").read_text(encoding="utf-8"))["complete"] is False
+    big.runpytest_subprocess(*arguments)
+    resumed, together = (big.path / "out.json").read_bytes(), asked(big)
+    big.runpytest_subprocess(*arguments, "--robustness-no-cache")
+    assert resumed == (big.path / "out.json").read_bytes()
+    assert together == asked(big)
