@@ -5,14 +5,18 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import pytest_robustness
+from pytest_robustness.__main__ import main
 from pytest_robustness.measuring import Measuring
+from pytest_robustness.records import Results
 from pytest_robustness.session import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STRESSES = (ROOT / "docs" / "stresses.md").read_text(encoding="utf-8")
+SHARDING = (ROOT / "docs" / "sharding.md").read_text(encoding="utf-8")
 ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
@@ -79,6 +83,33 @@ def test_the_tests_of_the_page_on_attacks_run_as_they_stand(project: pytest.Pyte
     assert "epsilon  " in result.stdout.str()
 
 
+def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one machine: the pytest command once for each shard, and the merge over what they leave."""
+    _, tests, _ = BLOCKS
+    (project.path / "test_release.py").write_text(tests, encoding="utf-8")
+    (project.path / "white.png").rename(project.path / "zebra.png")
+    (workflow,) = re.findall(r"```yaml\n(.*?)```", SHARDING, flags=re.DOTALL)
+    jobs = yaml.safe_load(workflow)["jobs"]
+    shards = jobs["shard"]["strategy"]["matrix"]["shard"]
+    assert shards == list(range(1, len(shards) + 1))
+    _, command = (step["run"] for step in jobs["shard"]["steps"] if "run" in step)
+    _, merge = (step["run"] for step in jobs["release"]["steps"] if "run" in step)
+    for shard in shards:
+        program, *arguments = command.replace("${{ matrix.shard }}", str(shard)).split()
+        assert program == "pytest"
+        project.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
+    *program, pattern, output, results, report, page = merge.split()
+    assert program == ["python", "-m", "pytest_robustness", "merge"]
+    monkeypatch.chdir(project.path)
+    files = [path.name for path in project.path.glob(pattern)]
+    assert len(files) == len(shards)
+    assert main(["merge", *files, output, results, report, page]) in (0, 1)
+    assert Results.from_json((project.path / results).read_text(encoding="utf-8")).complete
+    assert (project.path / page).exists()
+
+
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:
     rows = re.findall(r"^\| `(--robustness-[a-z-]+)` \| `(robustness_[a-z_]+)` \|", README, flags=re.MULTILINE)
     assert rows == [
@@ -97,7 +128,15 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", "docs/attacks.md", "docs/decisions.md", "docs/stresses.md", "fixtures/README.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/attacks.md",
+        "docs/decisions.md",
+        "docs/sharding.md",
+        "docs/stresses.md",
+        "fixtures/README.md",
+    ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
