@@ -121,8 +121,8 @@ def _check_runs(parts: Sequence[Part], runs: int | None) -> None:
     met together is taken for a mistake.
     """
     owned = [(part, run) for part in parts for run in part.results.runs]
-    for one in owned[1:]:
-        difference = _difference(owned[0], one, _OF_A_SESSION)
+    for found in owned[1:]:
+        difference = _difference(owned[0], found, _OF_A_SESSION)
         if difference:
             raise InputError(
                 f"expected shards that ran alike, got {difference}; run all of them with the same versions and settings"

@@ -140,9 +140,12 @@ def test_a_marker_chooses_the_images_and_the_nearest_one_wins(project: pytest.Py
         ),
         (
             "image='dark/*'",
-            "test_it: expected @pytest.mark.robustness(images='pattern'), got robustness(image='dark/*')",
+            "test_it: expected @pytest.mark.robustness(images='pattern', shard='pairs'), got robustness(image='dark/*')",
         ),
-        ("'dark/*'", "test_it: expected @pytest.mark.robustness(images='pattern'), got robustness('dark/*')"),
+        (
+            "'dark/*'",
+            "test_it: expected @pytest.mark.robustness(images='pattern', shard='pairs'), got robustness('dark/*')",
+        ),
     ],
 )
 def test_a_marker_that_means_nothing_is_refused(project: pytest.Pytester, marker: str, message: str) -> None:
