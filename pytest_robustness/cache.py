@@ -23,7 +23,7 @@ from pytest_robustness.records import Outcome, path_text
 __all__ = ["LIMIT", "CacheWarning", "OutcomeStore"]
 
 LIMIT = 1_000_000
-"""How many outcomes a store keeps, at some 400 bytes each."""
+"""How many outcomes a store keeps of earlier days, at some 400 bytes each."""
 
 _T = TypeVar("_T")
 
@@ -50,7 +50,8 @@ class OutcomeStore:
     """Outcomes by key in one file, which any number of processes may use at a time, each with one store in one thread.
 
     `shared` tells the store's user that other processes of the same run work on the same keys: claim, then compute.
-    `hits` counts the outcomes that `get` found. Above `limit` entries, `close` drops those unused for longest.
+    `hits` counts the outcomes that `get` found. Above `limit` entries, `close` drops those unused for longest, but none that was
+    used today, or since the store was made: what a run that is larger than that was killed over, the next one still finds.
 
     Nothing here raises because of the file. Damaged outcomes, and a file that is no store of this version, are
     discarded. Where that is no help (a full disk, no permission, a file locked for `timeout` seconds), the store
@@ -64,6 +65,7 @@ class OutcomeStore:
         self._path = path
         self._limit = limit
         self._timeout = timeout
+        self._since = _today()
         self._file: _File | None = None
         self._inherited: list[_File] = []
         self._told = False
@@ -123,7 +125,8 @@ class OutcomeStore:
     def close(self) -> None:
         """Let go of the file and of all claims, and keep it within the limit; a later call opens it again."""
         if self._file is not None and self._file.pid == os.getpid():
-            self._safely(lambda file: _prune(file.db, self._limit), None)
+            since = min(self._since, _today())
+            self._safely(lambda file: _prune(file.db, self._limit, since), None)
         self._let_go()
 
     def _change(self, *statements: tuple[str, Sequence[tuple[Any, ...]]]) -> None:
@@ -363,13 +366,14 @@ def _claimed(file: _File, keys: Sequence[bytes], limit: int) -> list[bytes]:
     return claimed
 
 
-def _prune(db: sqlite3.Connection, limit: int) -> None:
+def _prune(db: sqlite3.Connection, limit: int, since: int) -> None:
     (count,) = db.execute("SELECT count(*) FROM outcomes").fetchone()
     if count > limit:
         # A tenth more than there must be, or every run from here on would have to.
-        dropped = (count - limit * 9 // 10,)
+        dropped = count - limit * 9 // 10
+        oldest = "SELECT key FROM outcomes WHERE used < ? ORDER BY used LIMIT ?"
         with _transaction(db):
-            db.execute("DELETE FROM outcomes WHERE key IN (SELECT key FROM outcomes ORDER BY used LIMIT ?)", dropped)
+            db.execute(f"DELETE FROM outcomes WHERE key IN ({oldest})", (since, dropped))
 
 
 def _row(key: bytes, outcome: Outcome) -> tuple[bytes, bytes, bytes]:

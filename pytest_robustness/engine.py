@@ -14,19 +14,18 @@ from typing import Literal
 
 import torch
 
-from pytest_robustness.answers import answered, voted
+from pytest_robustness.answers import Answering
 from pytest_robustness.cache import OutcomeStore
 from pytest_robustness.cases import case_of
 from pytest_robustness.devices import Stage, Staged, device_name, fitting_batch_size, resolve_device
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import ImageSet
-from pytest_robustness.memory import Ask, Keys, Memory, Question
-from pytest_robustness.norms import length
+from pytest_robustness.memory import Ask, Keys, Memory, Question, Targeted
 from pytest_robustness.provenance import provenance
 from pytest_robustness.records import Case, Evaluation, Outcome, Provenance
 from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel, out_of_memory
-from pytest_robustness.stressing import Heard, Stressing
-from pytest_robustness.types import Attack, Batch, Images, Logits, LooksFirst, Perturbation, Strengths, Voter, fits
+from pytest_robustness.stressing import Aim, Stressing
+from pytest_robustness.types import Attack, Batch, Images, Logits, Perturbation, Strengths, Voter, fits
 
 __all__ = ["Engine"]
 
@@ -48,7 +47,8 @@ class Engine:
     the images' size and, on CUDA, the memory; a batch that runs out of memory is halved, and so are those after it.
     `precision` and `compiled` are those of `RunningModel`; `workers` threads decode images ahead (None: 1 on a CPU,
     up to 8 elsewhere). `store` holds outcomes of other runs and processes; `run` names this run where it is
-    shared. `progress(done, total)` is called after every batch.
+    shared. `progress(done, total, "images")` is called after every batch, or with "pairs" of an image and a target; `computed`
+    counts both, without what was known already.
 
     Raises InputError for a model that can't be called, a device that isn't there or a batch size < 1.
     """
@@ -66,7 +66,7 @@ class Engine:
         workers: int | None = None,
         store: OutcomeStore | None = None,
         run: str = "",
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int, int, str], None] | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.images = images
@@ -92,12 +92,21 @@ class Engine:
             run=run,
             progress=progress,
         )
+        self.computed: collections.Counter[str] = collections.Counter()
         self._beside: dict[int, Engine] = {}
         self._steady = False
         self._memory = Memory(store)
         self._progress = progress
         self._stage = Stage(self.device)
         self._stressing = Stressing(self._running, seed)
+        self._answering = Answering(
+            self._running,
+            images,
+            self._memory,
+            self._stressing,
+            clean=lambda ids: self.evaluate(ids).outcomes,
+            at_a_time=lambda: self.batch_size,
+        )
 
     @property
     def model(self) -> Callable[[Images], Logits]:
@@ -122,9 +131,10 @@ class Engine:
             self._batch_size = fitting_batch_size(self._running, None if probe is None else probe.to(self.device))
         return self._batch_size
 
-    def chunk_size(self, stress: Attack | Perturbation | None = None) -> int:
+    def chunk_size(self, stress: Attack | Perturbation | Targeted | None = None) -> int:
         """So many images evaluated together keep the batches full."""
-        return (_ATTACKED_AT_ONCE if fits(stress, Attack) else 1) * self.batch_size
+        attacked = isinstance(stress, Targeted) or fits(stress, Attack)
+        return (_ATTACKED_AT_ONCE if attacked else 1) * self.batch_size
 
     def case(
         self, stress: Attack | Perturbation | None = None, strength: float = 0.0, defense: Voter | None = None
@@ -149,8 +159,40 @@ class Engine:
         or stresses that return something else than they should.
         """
         case = self.case(stress, strength, defense)
-        question = (stress if strength else None, defense)
         asks = [(image_id, float(strength)) for image_id in ids]
+        return Evaluation(case, self._told((stress if strength else None, defense), asks))
+
+    def targeted(self, pairs: Sequence[tuple[str, int]], attack: Attack, epsilon: float) -> tuple[Outcome, ...]:
+        """What became of each image that was attacked towards a class, for pairs of an id and the number of the target.
+
+        The target is reached where it is what is `predicted`. Pairs share batches, across images and targets; otherwise all is
+        as with `evaluate`: an image that is wrong when clean is not attacked, and its outcome is the clean one. A pair
+        fares the same in whatever company.
+
+        Raises InputError as `evaluate` does, for what is no attack, and for a target that is no class or is accepted.
+        """
+        self.case(attack, epsilon)
+        if not fits(attack, Attack):
+            raise InputError(f"expected an attack, which can go for a target, got {attack!r}; use one such as PGD()")
+        k = len(self.images.classes)
+        for image_id, target in pairs:
+            if not 0 <= target < k:
+                raise InputError(f"{image_id}: expected a target from 0 to {k - 1}, a class's number, got {target!r}")
+            if target in self.images[image_id].labels:
+                raise InputError(
+                    f"{image_id}: expected a target that is not accepted, got {self.images.classes[target]!r}, which is right; "
+                    "choose another class"
+                )
+        with self.steady():
+            clean = {
+                outcome.image: outcome for outcome in self.evaluate(list(dict.fromkeys(i for i, _ in pairs))).outcomes
+            }
+            asks = [(image, float(epsilon), target) for image, target in pairs if epsilon and clean[image].correct]
+            found = dict(zip(asks, self._told((Targeted(attack), None), asks), strict=True))
+        return tuple(found.get((image, float(epsilon), target), clean[image]) for image, target in pairs)
+
+    def _told(self, question: Question, asks: Sequence[Ask]) -> tuple[Outcome, ...]:
+        """The outcomes of these asks; InputError where one can't be answered."""
         self._answer(question, asks)
         known = self._memory.known(question)
         outcomes, errors = [], []
@@ -161,11 +203,13 @@ class Engine:
                 errors.append(answer)
         if errors:
             others = len(errors) - 1
-            more = f"\nand {others} more of these {len(asks)} images can't be evaluated" if others else ""
+            more = f"\nand {others} more of these {len(asks)} {_asked(question)} can't be evaluated" if others else ""
             raise InputError(f"{errors[0]}{more}")
-        return Evaluation(case, tuple(outcomes))
+        return tuple(outcomes)
 
-    def prefetch(self, asks: Iterable[Ask], stress: Attack | Perturbation, defense: Voter | None = None) -> None:
+    def prefetch(
+        self, asks: Iterable[tuple[str, float]], stress: Attack | Perturbation, defense: Voter | None = None
+    ) -> None:
         """Answer ahead for images, each at its strength; they share batches, and an image is decoded once for all its
         strengths in a batch.
 
@@ -185,34 +229,38 @@ class Engine:
         return self._memory.recall(stress)
 
     def shown(self, asks: Sequence[Ask], stress: Attack | Perturbation) -> Iterator[tuple[Batch, Batch]]:
-        """Images, each at its strength, in batches: as they are, and as the stress leaves them.
+        """Images, each at its strength, in batches: as they are, and as the stress leaves them; an attack on asks with a
+        target goes for that.
 
         Made anew, as pixels are never kept. Raises InputError as `evaluate` does.
         """
-        for strength in {strength for _, strength in asks}:
+        for strength in {ask[1] for ask in asks}:
             self.case(stress, strength)
         for start in range(0, len(asks), self.batch_size):
             part = asks[start : start + self.batch_size]
-            read = self.images.batch([image_id for image_id, _ in part])
+            read = self.images.batch([ask[0] for ask in part])
             batch = Batch(read.images.to(self.device), read.accepted.to(self.device), read.ids)
-            strengths = torch.tensor([strength for _, strength in part], device=self.device)
+            strengths = torch.tensor([ask[1] for ask in part], device=self.device)
             with self._running.running(), torch.no_grad():
-                stressed = self._stressed(batch, stress, strengths)
+                stressed = self._stressed(batch, stress, strengths, self._answering.aim(part, batch))
             yield batch, replace(batch, images=stressed)
 
     def logits(self, batch: Batch) -> Logits:
         """What the model says to a batch; `evaluate` keeps answers, this does not."""
         with self._running.running(), torch.no_grad():
-            return self._logits(batch)
+            return self._answering.logits(batch)
 
-    def _stressed(self, batch: Batch, stress: Attack | Perturbation, strengths: Strengths) -> Images:
+    def _stressed(self, batch: Batch, stress: Attack | Perturbation, strengths: Strengths, aim: Aim) -> Images:
         if not isinstance(stress, Attack):
             return self._stressing.perturbed(batch, stress, strengths)
         right = [row for row, outcome in enumerate(self.evaluate(batch.ids).outcomes) if outcome.correct]
         if not right:
             return batch.images
-        found = self._stressing.attacked(batch.select(right), stress, strengths[right], self.batch_size)
-        return batch.images.index_copy(0, torch.tensor(right, device=self.device), found.images)
+        rows = torch.tensor(right, device=self.device)
+        found = self._stressing.attacked(
+            batch.select(right), aim.select(rows), stress, strengths[right], self.batch_size
+        )
+        return batch.images.index_copy(0, rows, found.images)
 
     @functools.cached_property
     def provenance(self) -> Provenance:
@@ -284,7 +332,7 @@ class Engine:
         def chunks() -> Iterator[list[str]]:
             for chunk in claims:
                 given_out.append(chunk)
-                yield [image_id for image_id, _ in chunk]
+                yield [ask[0] for ask in chunk]
 
         with (
             self._running.running(),
@@ -301,8 +349,9 @@ class Engine:
                     self._memory.drop(question, readable)
                     raise failure
                 done += len(asks)
+                self.computed[_asked(question)] += len(asks)
                 if self._progress is not None and not nested:
-                    self._progress(done, total)
+                    self._progress(done, total, _asked(question))
 
     def _settle(self, question: Question, asks: Sequence[Ask], batch: Batch) -> InputError | None:
         """Keep the answers of a batch: in halves where memory does not suffice or an image spoils it, which then fails alone.
@@ -335,7 +384,7 @@ class Engine:
         As a new error: the one that was raised holds on to the tensors of the batch by its traceback.
         """
         try:
-            self._memory.keep(question, dict(zip(asks, self._outcomes(question, asks, batch), strict=True)))
+            self._memory.keep(question, dict(zip(asks, self._answering.outcomes(question, asks, batch), strict=True)))
         except InputError as error:
             return InputError(str(error))
         except (RuntimeError, MemoryError) as error:
@@ -349,63 +398,9 @@ class Engine:
 
     def _batch(self, asks: Sequence[Ask], staged: Staged) -> Batch:
         """A row per ask: an image that is asked about at several strengths has several."""
-        ids = tuple(image_id for image_id, _ in asks)
+        ids = tuple(ask[0] for ask in asks)
         return Batch(staged.images(ids), self.images.accepted_mask(ids).to(self.device), ids)
 
-    def _outcomes(self, question: Question, asks: Sequence[Ask], batch: Batch) -> list[Outcome]:
-        stress, defense = question
-        strengths = torch.tensor([strength for _, strength in asks], device=self.device)
-        with torch.no_grad():
-            if isinstance(stress, Attack):
-                return self._attack_outcomes(batch, stress, strengths)
-            stressed = (
-                batch if stress is None else replace(batch, images=self._stressing.perturbed(batch, stress, strengths))
-            )
-            if defense is not None:
-                classifier = functools.partial(self._running.logits, batch.ids)
-                return voted(self.images, batch, defense.votes(classifier, stressed.images))
-            return self._answered(stressed)
 
-    def _attack_outcomes(self, batch: Batch, attack: Attack, strengths: Strengths) -> list[Outcome]:
-        """An image that is wrong when clean needs no attack: its outcome is the clean one.
-
-        What the model says to the images themselves, and to those that the attack ends with, is not asked again where
-        it was heard during the attack.
-        """
-        listening = not self._running.searches_coarsely and self._running.repeats(tuple(batch.images.shape[1:]))
-        if not (listening and isinstance(attack, LooksFirst) and attack.looks_first):
-            self.evaluate(batch.ids)
-        rows = self._memory.not_known_wrong(batch.ids)
-        tried = batch.select(rows)
-        heard = Heard(tried.images) if listening else None
-        found = self._stressing.attacked(tried, attack, strengths[rows], self.batch_size, heard) if rows else None
-        if heard is not None:
-            self._keep_clean(tried, heard)
-        outcomes = list(self.evaluate(batch.ids).outcomes)
-        places = [place for place, row in enumerate(rows) if outcomes[row].correct]
-        if found is not None and places:
-            said = {} if heard is None else heard.of(found.images)
-            distances = length(found.images - tried.images, attack.norm)[places]
-            tried = replace(tried, images=found.images)
-            unheard = [place for place in places if place not in said]
-            if unheard:
-                said.update(zip(unheard, self._logits(tried.select(unheard)), strict=True))
-            logits = torch.stack([said[place] for place in places])
-            right = answered(self.images, tried.select(places), logits, found.select(places), distances)
-            for place, outcome in zip(places, right, strict=True):
-                outcomes[rows[place]] = outcome
-        return outcomes
-
-    def _keep_clean(self, batch: Batch, heard: Heard) -> None:
-        """Keep the answers to clean images that were heard during an attack."""
-        known = self._memory.known((None, None))
-        said = {row: logits for row, logits in heard.clean().items() if (batch.ids[row], 0.0) not in known}
-        if said:
-            answers = answered(self.images, batch.select(list(said)), torch.stack(list(said.values())))
-            self._memory.keep((None, None), {(outcome.image, 0.0): outcome for outcome in answers})
-
-    def _answered(self, batch: Batch) -> list[Outcome]:
-        return answered(self.images, batch, self._logits(batch))
-
-    def _logits(self, batch: Batch) -> Logits:
-        return torch.cat([self._running.logits(batch.ids, part) for part in torch.split(batch.images, self.batch_size)])
+def _asked(question: Question) -> str:
+    return "pairs" if isinstance(question[0], Targeted) else "images"

@@ -8,53 +8,35 @@ import collections
 import functools
 import itertools
 import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pytest_robustness.errors import InputError
+from pytest_robustness.rates import Rate, by_rows, square
 from pytest_robustness.records import Case, Matrix, Pair
-from pytest_robustness.stats import proportion_interval
 
 __all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "merged"]
 
 # Of each end of each list: enough for a report to show, and few enough for a file of a thousand classes.
 _EXAMPLES = 5
+# More classes than that are told by those at both ends.
+_ROWS = 24
+_ENDS = 10
+_WIDTH = 80
 
 
-@dataclass(frozen=True)
-class Rate:
-    """How many of the attempts on a class, or on a group, succeeded."""
-
-    name: str
-    successes: int
-    attempts: int
-
-    @property
-    def value(self) -> float:
-        """The share, in [0, 1]."""
-        return self.successes / self.attempts
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The exact 95 % interval of the share (Clopper and Pearson 1934), as if every attempt were drawn by itself.
-
-        Attempts on one image are alike: of other images, the rate may be outside more often than once in twenty.
-        """
-        return proportion_interval(self.successes, self.attempts)
-
-    def __str__(self) -> str:
-        lower, upper = self.interval
-        return f"{self.value:.3f} ({self.successes}/{self.attempts}, {lower:.3f} to {upper:.3f})"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TargetedMatrix:
     """A matrix of targeted attacks, and what follows from it.
 
-    Classes without an attempt have no rate, and take no part in medians and correlation.
+    Classes without an attempt have no rate, and take no part in medians and correlation. `computed` is how many of the pairs
+    were not known before, and `seconds` what it took to find them all.
     """
 
     record: Matrix
+    computed: int = field(default=0, compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
     def attempts(self, true: str, target: str) -> int:
         """How many attempts there were from images of one class, or group, towards another; InputError for an unknown one."""
@@ -121,13 +103,13 @@ class TargetedMatrix:
 
     @property
     def median_modify_rate(self) -> float:
-        """The median of the classes' modify rates."""
-        return statistics.median(rate.value for rate in self.modify_rates.values())
+        """The median of the classes' modify rates; InputError where nothing was tried."""
+        return _median(self.modify_rates)
 
     @property
     def median_mimic_rate(self) -> float:
-        """The median of the classes' mimic rates."""
-        return statistics.median(rate.value for rate in self.mimic_rates.values())
+        """The median of the classes' mimic rates; InputError where nothing was tried."""
+        return _median(self.mimic_rates)
 
     @property
     def easiest_to_modify(self) -> tuple[Rate, ...]:
@@ -158,6 +140,87 @@ class TargetedMatrix:
         if len(both) < 3 or min(modify) == max(modify) or min(mimic) == max(mimic):
             return None
         return statistics.correlation(modify, mimic)
+
+    @property
+    def question(self) -> str:
+        """What was tried, in words: `PGD() at epsilon 2/255 towards every other class`."""
+        chosen = {
+            "all": "every other class",
+            "drawn": f"{self.record.targets} other classes, drawn for each image",
+            "given": "given classes",
+        }
+        return f"{self.record.case.title} towards {chosen[self.record.choice]}"
+
+    def __repr__(self) -> str:
+        if not self.pairs:
+            return f"{self.question}: no pair was tried, {self.left_out}"
+        return (
+            f"{self.question}: median modify rate {self.median_modify_rate:.3f}, median mimic rate "
+            f"{self.median_mimic_rate:.3f}, {self.pairs:,} pairs"
+        )
+
+    def __str__(self) -> str:
+        """Classes, those that are easiest to modify first, groups, cells in percent where they are few, and a line about all."""
+        if not self.pairs:
+            return repr(self)
+        tables = [
+            self._rows(),
+            self._square(self.classes, {(a, b): self._between(a, b) for a, b in self._tried}),
+            self._group_rows(),
+            self._square(self.groups, self.between_groups),
+        ]
+        correlation = "none" if self.correlation is None else f"{self.correlation:+.2f}"
+        n, queries, gradients = self.pairs, self.record.queries, self.record.gradients
+        cost = f"a pair took {queries / n:.1f} queries and {gradients / n:.1f} gradients"
+        if self.computed:
+            cost += f", {1000 * self.seconds / self.computed:.3g} ms ({self.computed:,} computed)"
+        lines = [
+            f"modify rate: median {self.median_modify_rate:.3f}, {_ends(self.easiest_to_modify)}",
+            f"mimic rate: median {self.median_mimic_rate:.3f}, {_ends(self.easiest_to_mimic)}",
+            f"correlation of the two: {correlation}",
+            f"left out: {self.left_out}",
+            f"{cost}; in brackets: 95 % intervals as if every pair were drawn by itself",
+            repr(self),
+        ]
+        wrapped = (textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
+        return "\n\n".join(["\n".join(table) for table in tables if table] + ["\n".join(wrapped)])
+
+    def _rows(self) -> list[str]:
+        names = [rate.name for rate in self.easiest_to_modify]
+        # Classes that were targets only come last, those that are easiest to mimic first.
+        names += [rate.name for rate in self.easiest_to_mimic if rate.name not in self.modify_rates]
+        shown = names if len(names) <= _ROWS else [*names[:_ENDS], *names[-_ENDS:]]
+        lines = by_rows(
+            ("class", "modify rate", "mimic rate"),
+            [(name, self.modify_rates.get(name), self.mimic_rates.get(name)) for name in shown],
+        )
+        if len(shown) < len(names):
+            lines.insert(1 + _ENDS, f"... {len(names) - len(shown)} classes between")
+        return lines
+
+    def _group_rows(self) -> list[str]:
+        modify, mimic = self.modify_rates_by_group, self.mimic_rates_by_group
+        names = [rate.name for rate in _highest_first(modify)]
+        names += [name for name in mimic if name not in modify]
+        rows = [(name, modify.get(name), mimic.get(name)) for name in names]
+        return by_rows(("group", "modify rate", "mimic rate"), rows) if rows else []
+
+    def _square(self, names: Sequence[str], rates: Mapping[tuple[str, str], Rate]) -> list[str]:
+        lines = square(names, rates) if names else []
+        return ["in percent, from the class or group of the row to that of the column:", *lines] if lines else []
+
+    @property
+    def _tried(self) -> Iterator[tuple[str, str]]:
+        return (
+            (name, self.classes[place]) for name, row in zip(self.classes, self._cells, strict=True) for place in row
+        )
+
+    @property
+    def left_out(self) -> str:
+        """How many images were left out, and of which classes most: `3 images wrong when clean (c 2, a 1)`."""
+        counts = sorted(self.record.excluded, key=lambda pair: (-pair[1], pair[0]))
+        most = ", ".join(f"{name} {count}" for name, count in counts[:3]) + (", ..." if len(counts) > 3 else "")
+        return f"{_counted(self.excluded, 'image')} wrong when clean" + (f" ({most})" if most else "")
 
     @functools.cached_property
     def _cells(self) -> Sequence[Mapping[int, tuple[int, int]]]:
@@ -262,7 +325,7 @@ def _parsed(text: str) -> Mapping[int, tuple[int, int]]:
     return cells
 
 
-def _summed(name: str, cells: "Collection[tuple[int, int]] | Iterator[tuple[int, int]]") -> Rate:
+def _summed(name: str, cells: Iterable[tuple[int, int]]) -> Rate:
     counts = list(cells)
     return Rate(name, sum(k for k, _ in counts), sum(n for _, n in counts))
 
@@ -271,12 +334,33 @@ def _tried(rates: Iterator[Rate]) -> Mapping[str, Rate]:
     return {rate.name: rate for rate in rates if rate.attempts}
 
 
+def _median(rates: Mapping[str, Rate]) -> float:
+    if not rates:
+        raise InputError(
+            "expected at least one image that is right when clean, to go towards another class, got none; a median of nothing "
+            "is no number"
+        )
+    return statistics.median(rate.value for rate in rates.values())
+
+
 def _highest_first(rates: Mapping[str, Rate]) -> tuple[Rate, ...]:
     return tuple(sorted(rates.values(), key=lambda rate: (-rate.value, rate.name)))
 
 
 def _lowest_first(rates: Mapping[str, Rate]) -> tuple[Rate, ...]:
     return tuple(sorted(rates.values(), key=lambda rate: (rate.value, rate.name)))
+
+
+def _ends(rates: Sequence[Rate]) -> str:
+    """The highest and the lowest of rates that are given highest first."""
+    most = max(1, min(4, len(rates) // 2))
+    parts = (rates[:most], rates[: -most - 1 : -1])
+    high, low = (", ".join(f"{rate.name} {rate.value:.2f}" for rate in part) for part in parts)
+    return f"highest {high}; lowest {low}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _some(names: Sequence[str]) -> str:

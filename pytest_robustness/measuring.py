@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import math
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,6 +14,7 @@ from pytest_robustness.curves import Curve
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import ImageSet, LabelledImage
+from pytest_robustness.matrices import TargetedMatrix
 from pytest_robustness.measurements import (
     Accuracy,
     BreakingPoint,
@@ -20,6 +22,7 @@ from pytest_robustness.measurements import (
     CorruptionErrors,
     SmallestEpsilons,
 )
+from pytest_robustness.pairs import Targets, planned_pairs, tallied
 from pytest_robustness.provenance import model_name
 from pytest_robustness.records import Evaluation, Ladder
 from pytest_robustness.search import climb, planned, sweep
@@ -33,9 +36,11 @@ Chosen: TypeAlias = LabelledImage | str | ImageSet | Iterable[LabelledImage | st
 """One image or several, as objects or as ids; an ImageSet stands for all of its images."""
 
 _Measurement: TypeAlias = (
-    Accuracy | AccuracyCurves | BreakingPoint | BreakingPoints | CorruptionErrors | SmallestEpsilons
+    Accuracy | AccuracyCurves | BreakingPoint | BreakingPoints | CorruptionErrors | SmallestEpsilons | TargetedMatrix
 )
-_M = TypeVar("_M", Accuracy, AccuracyCurves, BreakingPoint, BreakingPoints, CorruptionErrors, SmallestEpsilons)
+_M = TypeVar(
+    "_M", Accuracy, AccuracyCurves, BreakingPoint, BreakingPoints, CorruptionErrors, SmallestEpsilons, TargetedMatrix
+)
 
 
 class Measuring:
@@ -229,6 +234,47 @@ class Measuring:
             clean = self.engine.evaluate(ids)
             found = {name: sweep(self.engine, ids, stress, stress.grades) for name, stress in stresses.items()}
         return self._measured(CorruptionErrors(clean, found))
+
+    def targeted_matrix(
+        self,
+        attack: Attack,
+        epsilon: float,
+        *,
+        classes: str | Sequence[str] | None = None,
+        images_per_class: int | None = None,
+        targets: Targets = None,
+    ) -> TargetedMatrix:
+        """How often the attack makes images of each class pass as each other one: `print` it for the modify and mimic rates.
+
+        `classes` are names of classes or groups whose images are attacked (all without), `images_per_class` so many of each,
+        drawn by the seed. Each image goes towards every other class (of `classes`, where they are named); with a number as
+        `targets` towards so many of them, drawn so that every class is met equally often; with names of classes or groups
+        towards those; or `targets` are pairs of an image and a class. Images that are wrong when clean are left out, and counted.
+
+        Raises InputError as `Engine.targeted` does, for names that are no class, and where no pair is left to try.
+        """
+        return self._measured(self._targeted_matrix(attack, epsilon, classes, images_per_class, targets))
+
+    def _targeted_matrix(
+        self,
+        attack: Attack,
+        epsilon: float,
+        classes: str | Sequence[str] | None,
+        images_per_class: int | None,
+        targets: Targets,
+    ) -> TargetedMatrix:
+        engine = self.engine
+        case = engine.case(attack, epsilon)
+        started, before = time.perf_counter(), engine.computed["pairs"]
+        plan = planned_pairs(
+            engine.images, engine.seed, classes=classes, images_per_class=images_per_class, targets=targets
+        )
+        with engine.steady():
+            outcomes = engine.targeted(plan.pairs, attack, epsilon)
+            clean = engine.evaluate(tuple(dict.fromkeys(image_id for image_id, _ in plan.pairs))).outcomes
+        wrong = {outcome.image for outcome in clean if not outcome.correct}
+        record = tallied(engine.images, case, plan, plan.pairs, outcomes, wrong)
+        return TargetedMatrix(record, engine.computed["pairs"] - before, time.perf_counter() - started)
 
     def _measured(self, measurement: _M) -> _M:
         self.measurements.append(measurement)

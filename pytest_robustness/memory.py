@@ -9,6 +9,7 @@ import hashlib
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -19,11 +20,19 @@ from pytest_robustness.fingerprint import Unknown, code_digest, digest
 from pytest_robustness.records import Outcome
 from pytest_robustness.types import Attack, Perturbation, Voter
 
-__all__ = ["Ask", "Keys", "Memory", "Question"]
+__all__ = ["Ask", "Keys", "Memory", "Question", "Targeted"]
 
-Ask: TypeAlias = tuple[str, float]
-"""An image's id and a strength."""
-Question: TypeAlias = tuple[Attack | Perturbation | None, Voter | None]
+
+@dataclass(frozen=True)
+class Targeted:
+    """An attack that goes for a class of its own with every ask, instead of any other class than the accepted ones."""
+
+    attack: Attack
+
+
+Ask: TypeAlias = tuple[str, float] | tuple[str, float, int]
+"""An image's id and a strength; of a targeted attack, the target's number too."""
+Question: TypeAlias = tuple[Attack | Perturbation | Targeted | None, Voter | None]
 """What images are asked about at a strength: a stress and a defense. Clean images are at strength 0 of no stress."""
 
 _WAIT_SECONDS = 0.01
@@ -56,7 +65,8 @@ class Keys:
         if prefix is None:
             return None
         scope, _, rest = prefix.rpartition("/")
-        named = hashlib.sha256(f"{rest} {ask[1]!r} {self._image_digest(ask[0])}".encode()).hexdigest()
+        how = " ".join(map(repr, ask[1:]))
+        named = hashlib.sha256(f"{rest} {how} {self._image_digest(ask[0])}".encode()).hexdigest()
         return f"{scope}/{named}" if scope else named
 
     def _prefix(self, question: Question) -> str | None:
@@ -119,7 +129,7 @@ class Memory:
 
     def not_known_wrong(self, ids: Sequence[str]) -> list[int]:
         """The rows of the images that are right when clean, or may be, after a look into the store."""
-        asks = [(image_id, 0.0) for image_id in ids]
+        asks: list[Ask] = [(image_id, 0.0) for image_id in ids]
         self.missing((None, None), asks)
         known = self.known((None, None))
         answers = [known.get(ask) for ask in asks]

@@ -33,8 +33,8 @@ class Progress:
         self._shown_at = 0.0
         self._shown = 0
 
-    def __call__(self, done: int, total: int) -> None:
-        """So many of the images of this evaluation are done."""
+    def __call__(self, done: int, total: int, what: str = "images") -> None:
+        """So many of the images, or of the pairs, of this evaluation are done."""
         now = self._clock()
         if total != self._begun[2] or done <= self._done:
             # Another evaluation. What its first batch took is not known.
@@ -46,7 +46,7 @@ class Progress:
             self.erase()
             self._begun = (now, 0, 0)
         elif now - started > _SECONDS_BEFORE and now - self._shown_at >= _SECONDS_BETWEEN:
-            self._show(done, total, (done - before) / (now - started))
+            self._show(_line(done, total, what, (done - before) / (now - started)))
             self._shown_at = now
 
     def erase(self) -> None:
@@ -55,18 +55,18 @@ class Progress:
             self._write(f"\r{' ' * self._shown}\r\x1b[A{_forward(self._column())}")
             self._shown = 0
 
-    def _show(self, done: int, total: int, rate: float) -> None:
+    def _show(self, line: str) -> None:
         # A line that is full would wrap.
-        line = _line(done, total, rate)[: self._width() - 1]
+        line = line[: self._width() - 1]
         self._write(("\r" if self._shown else "\n\r") + line.ljust(self._shown))
         self._shown = max(self._shown, len(line))
 
 
-def _line(done: int, total: int, rate: float) -> str:
+def _line(done: int, total: int, what: str, rate: float) -> str:
     speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
     left = (total - done) / rate
     remaining = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
-    return f"robustness: {done:,} of {total:,} images, {speed} a second, {remaining} left"
+    return f"robustness: {done:,} of {total:,} {what}, {speed} a second, {remaining} left"
 
 
 def _forward(columns: int) -> str:

@@ -1,11 +1,12 @@
 """Images as the model meets them: whatever a stress returns is brought back to its ball and to [0, 1] here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from pytest_robustness.attacks.accounting import Counted, attacked
-from pytest_robustness.attacks.goals import Miss
+from pytest_robustness.attacks.goals import Mimic, Miss
 from pytest_robustness.errors import InputError
 from pytest_robustness.norms import project
 from pytest_robustness.recent import Recent
@@ -13,7 +14,7 @@ from pytest_robustness.running import RunningModel
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import Attack, Attacked, Batch, Goal, Images, Logits, Perturbation, SingleStep, Strengths
 
-__all__ = ["Heard", "Stressing"]
+__all__ = ["Aim", "Heard", "Stressing"]
 
 _DIRECTION_BYTES = 256 * 2**20
 
@@ -65,6 +66,29 @@ def _same(images: Images, others: Images) -> torch.Tensor:
     return (images == others).flatten(1).all(1)
 
 
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """What an attack is after with the rows of a batch, and their names: its random numbers and its steps are kept by them."""
+
+    goal: Goal
+    names: tuple[str, ...]
+
+    @classmethod
+    def away(cls, batch: Batch) -> "Aim":
+        """Any answer that is not accepted."""
+        return cls(Miss(batch.accepted), batch.ids)
+
+    @classmethod
+    def towards(cls, targets: Sequence[int], batch: Batch, classes: Sequence[str]) -> "Aim":
+        """One class for each image, by its number."""
+        names = (f"{image_id} towards {classes[target]}" for image_id, target in zip(batch.ids, targets, strict=True))
+        return cls(Mimic(torch.tensor(targets, device=batch.accepted.device)), tuple(names))
+
+    def select(self, rows: torch.Tensor) -> "Aim":
+        """What it is after with these rows (m,) int64, in that order."""
+        return Aim(self.goal.select(rows), tuple(self.names[row] for row in rows.tolist()))
+
+
 @dataclass(frozen=True)
 class _Asked:
     """The model as an attack sees it: asked about images of a batch, it answers precisely or as a search needs it."""
@@ -105,11 +129,11 @@ class Stressing:
     def perturbed(self, batch: Batch, perturbation: Perturbation, strengths: Strengths) -> Images:
         """The images, each at its strength, clamped to [0, 1]; InputError where the stress returns something else."""
         with torch.no_grad():
-            stressed = perturbation(batch.images, strengths, self._streams(batch, perturbation))
+            stressed = perturbation(batch.images, strengths, self._streams(batch.ids, perturbation))
         return _checked(perturbation, stressed, batch.images).clamp(0, 1)
 
     def attacked(
-        self, batch: Batch, attack: Attack, strengths: Strengths, at_a_time: int, heard: Heard | None = None
+        self, batch: Batch, aim: Aim, attack: Attack, strengths: Strengths, at_a_time: int, heard: Heard | None = None
     ) -> Attacked:
         """What the attack finds, projected to the ball of each strength and clamped to [0, 1], and what it took.
 
@@ -117,35 +141,32 @@ class Stressing:
         full. What the model says meanwhile is `heard`, where it says it in full precision. The direction of a single step
         counts for every strength, although it is asked for once.
         """
-        goal = Miss(batch.accepted)
         coarse = self._model.searches_coarsely
         asked = _Asked(self._model, batch.ids, at_a_time, coarse, None if coarse else heard)
         if isinstance(attack, SingleStep):
-            directions = self._all_directions(batch, attack, goal, asked)
+            directions = self._all_directions(batch, aim, attack, asked)
             stepped = batch.images + strengths.reshape(-1, 1, 1, 1) * directions
             return self._of_a_step(attack, _inside(attack, stepped, batch.images, strengths))
-        found = self._found(batch, attack, goal, strengths, asked)
+        found = self._found(batch, aim, attack, strengths, asked)
         if coarse:
-            missed = self._missed(batch, goal, found.images, at_a_time)
+            missed = self._missed(aim.goal, found.images, at_a_time)
             if len(missed):
                 again = batch.select(missed.tolist())
                 asked = _Asked(self._model, again.ids, at_a_time)
-                found = _merged(
-                    found, missed, self._found(again, attack, goal.select(missed), strengths[missed], asked)
-                )
+                found = _merged(found, missed, self._found(again, aim.select(missed), attack, strengths[missed], asked))
         return found
 
-    def _found(self, batch: Batch, attack: Attack, goal: Goal, strengths: Strengths, asked: _Asked) -> Attacked:
+    def _found(self, batch: Batch, aim: Aim, attack: Attack, strengths: Strengths, asked: _Asked) -> Attacked:
         every = torch.arange(len(batch.ids), device=batch.images.device)
-        streams = self._streams(batch, attack)
-        found = attacked(attack, asked.select(every), goal, batch.images, strengths, streams)
+        streams = self._streams(aim.names, attack)
+        found = attacked(attack, asked.select(every), aim.goal, batch.images, strengths, streams)
         return replace(found, images=_inside(attack, found.images, batch.images, strengths))
 
     def _of_a_step(self, attack: SingleStep, images: Images) -> Attacked:
         queries, gradients = (torch.full((len(images),), count) for count in self._costs[attack])
         return Attacked(images, queries, gradients, torch.zeros(len(images), dtype=torch.bool), ("",) * len(images))
 
-    def _missed(self, batch: Batch, goal: Goal, attacked: Images, at_a_time: int) -> torch.Tensor:
+    def _missed(self, goal: Goal, attacked: Images, at_a_time: int) -> torch.Tensor:
         """The rows that reach the goal coarsely only."""
         missed = []
         with torch.no_grad():
@@ -157,27 +178,24 @@ class Stressing:
                 missed.append(rows[coarsely & ~truly])
         return torch.cat(missed)
 
-    def _all_directions(self, batch: Batch, attack: SingleStep, goal: Goal, asked: _Asked) -> Images:
-        """The direction of each image: one gradient serves every strength, in this batch and in those to come."""
-        found = {image_id: self._directions.get((attack, image_id)) for image_id in dict.fromkeys(batch.ids)}
-        places = [batch.ids.index(image_id) for image_id, direction in found.items() if direction is None]
+    def _all_directions(self, batch: Batch, aim: Aim, attack: SingleStep, asked: _Asked) -> Images:
+        """The direction of each row: one gradient serves every strength, in this batch and in those to come."""
+        found = {name: self._directions.get((attack, name)) for name in dict.fromkeys(aim.names)}
+        places = [aim.names.index(name) for name, direction in found.items() if direction is None]
         if places:
             rows = torch.tensor(places, device=batch.images.device)
             fresh = batch.select(places)
             counted = Counted.of(asked.select(rows), fresh.images)
-            directions = attack.direction(counted, goal.select(rows), fresh.images)
+            directions = attack.direction(counted, aim.goal.select(rows), fresh.images)
             self._costs[attack] = (int(counted.queries.max()), int(counted.gradients.max()))
-            self._keep(fresh, attack, directions)
-            found.update(zip(fresh.ids, directions, strict=True))
-        return torch.stack([direction for image_id in batch.ids if (direction := found[image_id]) is not None])
+            for place, direction in zip(places, directions, strict=True):
+                found[aim.names[place]] = direction
+                # As a copy: a view would keep the directions of the whole batch alive.
+                self._directions.put((attack, aim.names[place]), direction.clone())
+        return torch.stack([direction for name in aim.names if (direction := found[name]) is not None])
 
-    def _keep(self, batch: Batch, attack: SingleStep, directions: Images) -> None:
-        for image_id, direction in zip(batch.ids, directions, strict=True):
-            # As a copy: a view would keep the directions of the whole batch alive.
-            self._directions.put((attack, image_id), direction.clone())
-
-    def _streams(self, batch: Batch, stress: Attack | Perturbation) -> Streams:
-        return Streams(self._seed, repr(stress), batch.ids)
+    def _streams(self, names: tuple[str, ...], stress: Attack | Perturbation) -> Streams:
+        return Streams(self._seed, repr(stress), names)
 
 
 def _merged(found: Attacked, rows: torch.Tensor, again: Attacked) -> Attacked:

@@ -288,6 +288,34 @@ def test_a_store_at_its_limit_is_not_pruned(path: Path) -> None:
     assert LIMIT == 1_000_000
 
 
+def test_what_a_run_has_used_is_kept_whatever_the_limit_and_however_long_it_takes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_day(day: int) -> None:
+        monkeypatch.setattr(cache.time, "time", lambda: day * 86_400.0)
+
+    kept = outcomes(65)
+    old, first, second = (dict(list(kept.items())[part]) for part in (slice(5), slice(5, 35), slice(35, 65)))
+    on_day(1)
+    keep(path, old)
+    on_day(2)
+    store = OutcomeStore(path, limit=10)
+    store.put(first)
+    on_day(3)
+    store.put(second)
+    store.close()
+    assert store.get({**first, **second}) == {**first, **second}
+    assert store.get(old) == {}
+    # Of the runs of another day, those used last are left.
+    on_day(4)
+    later = OutcomeStore(path, limit=10)
+    last = "model/stress/64"
+    later.get([last])
+    later.close()
+    assert len(left := later.get({**first, **second})) == 9
+    assert last in left
+
+
 def test_an_outcome_used_again_on_the_same_day_is_found_while_another_process_writes(path: Path) -> None:
     """Nothing is to be written for it, so nothing is to be waited for."""
     keep(path, {"a": RIGHT})

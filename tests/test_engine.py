@@ -669,15 +669,13 @@ def test_the_verdict_is_about_the_pixels_that_an_attack_ends_with_not_about_thos
 
 
 def test_progress_is_told_after_every_batch_of_what_was_asked_for(images: ImageSet) -> None:
-    told: list[tuple[int, int]] = []
-    engine = Engine(
-        Linear(), images, device="cpu", batch_size=5, progress=lambda done, total: told.append((done, total))
-    )
+    told: list[tuple[int, int, str]] = []
+    engine = Engine(Linear(), images, device="cpu", batch_size=5, progress=lambda *so_far: told.append(so_far))
     engine.evaluate(ids(images)[:2])
     engine.evaluate(ids(images))
     engine.evaluate(ids(images))
     engine.evaluate(ids(images), PGD(steps=2), 0.01)
-    assert told == [(2, 2), (5, 10), (10, 10), (12, 12)]
+    assert told == [(2, 2, "images"), (5, 10, "images"), (10, 10, "images"), (12, 12, "images")]
 
 
 @pytest.mark.parametrize("stress", [FGSM(), PGD(steps=4), PGD(steps=4, random_start=True)], ids=repr)
