@@ -16,7 +16,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.rates import Rate, by_rows, square
 from pytest_robustness.records import Case, Matrix, Pair
 
-__all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "merged"]
+__all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "merged", "surest"]
 
 # Of each end of each list: enough for a report to show, and few enough for a file of a thousand classes.
 _EXAMPLES = 5
@@ -294,11 +294,7 @@ def exemplary(matrix: Matrix, successes: Collection[Pair]) -> tuple[Pair, ...]:
     The ends are the five hardest and the five easiest to modify and to mimic; of each, the success that the model is
     surest of. A class that never fell has none.
     """
-    by_true: dict[str, Pair] = {}
-    by_target: dict[str, Pair] = {}
-    for pair in sorted(successes, key=lambda own: (-own.outcome.confidence, own.image, own.target)):
-        by_true.setdefault(pair.true, pair)
-        by_target.setdefault(pair.target, pair)
+    by_true, by_target = _surest(successes)
     view = TargetedMatrix(matrix)
     chosen: dict[tuple[str, str], Pair] = {}
     for rates, known in (
@@ -310,6 +306,25 @@ def exemplary(matrix: Matrix, successes: Collection[Pair]) -> tuple[Pair, ...]:
         pairs = [known[rate.name] for rate in rates if rate.name in known][:_EXAMPLES]
         chosen.update(((pair.image, pair.target), pair) for pair in pairs)
     return tuple(chosen[key] for key in sorted(chosen))
+
+
+def surest(successes: Collection[Pair]) -> tuple[Pair, ...]:
+    """Of each class the success that the model is surest of, one from it and one towards it, in the order of images and targets.
+
+    Of the successes of shards, `exemplary` needs no others.
+    """
+    chosen = {(pair.image, pair.target): pair for known in _surest(successes) for pair in known.values()}
+    return tuple(chosen[key] for key in sorted(chosen))
+
+
+def _surest(successes: Collection[Pair]) -> tuple[Mapping[str, Pair], Mapping[str, Pair]]:
+    """The surest success from each class, and towards each."""
+    by_true: dict[str, Pair] = {}
+    by_target: dict[str, Pair] = {}
+    for pair in sorted(successes, key=lambda own: (-own.outcome.confidence, own.image, own.target)):
+        by_true.setdefault(pair.true, pair)
+        by_target.setdefault(pair.target, pair)
+    return by_true, by_target
 
 
 def _parsed(text: str) -> Mapping[int, tuple[int, int]]:

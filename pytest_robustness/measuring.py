@@ -269,11 +269,12 @@ class Measuring:
         plan = planned_pairs(
             engine.images, engine.seed, classes=classes, images_per_class=images_per_class, targets=targets
         )
+        pairs = [pair for pair in plan.pairs if self.shard is None or self.shard.takes(pair[0])]
         with engine.steady():
-            outcomes = engine.targeted(plan.pairs, attack, epsilon)
-            clean = engine.evaluate(tuple(dict.fromkeys(image_id for image_id, _ in plan.pairs))).outcomes
+            outcomes = engine.targeted(pairs, attack, epsilon)
+            clean = engine.evaluate(tuple(dict.fromkeys(image_id for image_id, _ in pairs))).outcomes
         wrong = {outcome.image for outcome in clean if not outcome.correct}
-        record = tallied(engine.images, case, plan, plan.pairs, outcomes, wrong)
+        record = tallied(engine.images, case, plan, pairs, outcomes, wrong)
         return TargetedMatrix(record, engine.computed["pairs"] - before, time.perf_counter() - started)
 
     def _measured(self, measurement: _M) -> _M:

@@ -3,11 +3,18 @@
 import json
 import os
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pytest_robustness.attacks import PGD
+from pytest_robustness.engine import Engine
+from pytest_robustness.matrices import merged
+from pytest_robustness.robustness import Robustness
 from pytest_robustness.shards import Shard, items_digest
 from tests.test_same_results import asked, big
+from tests.test_targeted import Bands, paint
 
 __all__ = ["big"]
 
@@ -176,3 +183,34 @@ def test_a_selection_of_nothing_is_as_empty_on_a_shard_as_without(shared: pytest
 def test_collecting_a_shard_writes_nothing(shared: pytest.Pytester) -> None:
     collected(shared, "--robustness-shard=1/2", "--robustness-json=out.json")
     assert not (shared.path / "out.json").exists()
+
+
+@pytest.mark.parametrize(
+    "choice", [{}, {"targets": 2}, {"targets": "a"}, {"images_per_class": 1}, {"classes": ["a", "b"]}]
+)
+@pytest.mark.parametrize("of", [1, 2, 5])
+def test_the_matrices_of_all_shards_are_that_of_one_run(tmp_path: Path, choice: dict[str, Any], of: int) -> None:
+    """Also where a shard has none of the images, and where one of them is wrong when clean."""
+    images = paint(tmp_path / "images")
+
+    def record(shard: Shard | None) -> Any:
+        engine = Engine(Bands(), images, device="cpu")
+        return Robustness(engine, shard=shard).targeted_matrix(PGD(), 8 / 255, **choice).record
+
+    whole = record(None)
+    assert whole.examples
+    parts = [record(Shard(number, of)) for number in range(1, of + 1)]
+    assert merged(parts) == merged(parts[::-1]) == whole
+
+
+def test_a_shard_attacks_the_pairs_of_its_own_images_alone(tmp_path: Path) -> None:
+    images = paint(tmp_path / "images")
+    model = Bands()
+    engine = Engine(model, images, device="cpu")
+    matrix = Robustness(engine, shard=Shard(1, 3)).targeted_matrix(PGD(), 8 / 255)
+    own = [image.id for image in images.images if Shard(1, 3).takes(image.id)]
+    assert 0 < len(own) < len(images)
+    assert matrix.pairs + 3 * matrix.excluded == 3 * len(own)
+    assert matrix.record.planned == 3 * len(images)
+    known = {image_id for image_id, _ in engine._memory.known((None, None))}
+    assert known == set(own)
