@@ -9,11 +9,11 @@ import functools
 import itertools
 import statistics
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.rates import Rate, by_rows, square
+from pytest_robustness.rates import Rate, by_rows, ends, square
 from pytest_robustness.records import Case, Matrix, Pair
 
 __all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "merged", "surest"]
@@ -165,9 +165,9 @@ class TargetedMatrix:
             return repr(self)
         tables = [
             self._rows(),
-            self._square(self.classes, {(a, b): self._between(a, b) for a, b in self._tried}),
+            _square("class", self.classes, self._between),
             self._group_rows(),
-            self._square(self.groups, self.between_groups),
+            _square("group", self.groups, self._between),
         ]
         correlation = "none" if self.correlation is None else f"{self.correlation:+.2f}"
         n, queries, gradients = self.pairs, self.record.queries, self.record.gradients
@@ -175,11 +175,12 @@ class TargetedMatrix:
         if self.computed:
             cost += f", {1000 * self.seconds / self.computed:.3g} ms ({self.computed:,} computed)"
         lines = [
-            f"modify rate: median {self.median_modify_rate:.3f}, {_ends(self.easiest_to_modify)}",
-            f"mimic rate: median {self.median_mimic_rate:.3f}, {_ends(self.easiest_to_mimic)}",
+            f"modify rate: median {self.median_modify_rate:.3f}, {ends(self.easiest_to_modify)}",
+            f"mimic rate: median {self.median_mimic_rate:.3f}, {ends(self.easiest_to_mimic)}",
             f"correlation of the two: {correlation}",
             f"left out: {self.left_out}",
-            f"{cost}; in brackets: 95 % intervals as if every pair were drawn by itself",
+            cost,
+            "in brackets: 95 % intervals, as if every pair were drawn by itself",
             repr(self),
         ]
         wrapped = (textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
@@ -205,16 +206,6 @@ class TargetedMatrix:
         rows = [(name, modify.get(name), mimic.get(name)) for name in names]
         return by_rows(("group", "modify rate", "mimic rate"), rows) if rows else []
 
-    def _square(self, names: Sequence[str], rates: Mapping[tuple[str, str], Rate]) -> list[str]:
-        lines = square(names, rates) if names else []
-        return ["in percent, from the class or group of the row to that of the column:", *lines] if lines else []
-
-    @property
-    def _tried(self) -> Iterator[tuple[str, str]]:
-        return (
-            (name, self.classes[place]) for name, row in zip(self.classes, self._cells, strict=True) for place in row
-        )
-
     @property
     def left_out(self) -> str:
         """How many images were left out, and of which classes most: `3 images wrong when clean (c 2, a 1)`."""
@@ -232,6 +223,10 @@ class TargetedMatrix:
         rows = (self._cells[place] for place in self._places(true))
         cells = (cell for row in rows for place, cell in row.items() if place in columns)
         return _summed(f"{true} towards {target}", cells)
+
+    def check_name(self, name: str) -> None:
+        """InputError for what is neither a class nor a group of the matrix."""
+        self._places(name)
 
     def _places(self, name: str) -> Sequence[int]:
         members = dict(self.record.groups).get(name, (name,))
@@ -366,12 +361,9 @@ def _lowest_first(rates: Mapping[str, Rate]) -> tuple[Rate, ...]:
     return tuple(sorted(rates.values(), key=lambda rate: (rate.value, rate.name)))
 
 
-def _ends(rates: Sequence[Rate]) -> str:
-    """The highest and the lowest of rates that are given highest first."""
-    most = max(1, min(4, len(rates) // 2))
-    parts = (rates[:most], rates[: -most - 1 : -1])
-    high, low = (", ".join(f"{rate.name} {rate.value:.2f}" for rate in part) for part in parts)
-    return f"highest {high}; lowest {low}"
+def _square(what: str, names: Sequence[str], rate: Callable[[str, str], Rate]) -> list[str]:
+    lines = square(names, rate)
+    return [f"in percent, from the {what} of the row to that of the column:", *lines] if lines else []
 
 
 def _counted(count: int, noun: str) -> str:

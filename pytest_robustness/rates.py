@@ -1,11 +1,11 @@
 """Rates of targeted attacks, and tables of them for 80 columns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_robustness.stats import proportion_interval
 
-__all__ = ["Rate", "by_rows", "square"]
+__all__ = ["Rate", "by_rows", "ends", "square"]
 
 _WIDTH = 80
 # So that a head says something, and a dozen classes fit.
@@ -46,21 +46,28 @@ def by_rows(heads: Sequence[str], rows: Sequence[tuple[str, Rate | None, Rate | 
     return next((lines for lines in found if max(map(len, lines)) <= _WIDTH), found[-1])
 
 
-def square(names: Sequence[str], rates: Mapping[tuple[str, str], Rate]) -> list[str]:
-    """A line per name with its rate towards each of the names, in percent; nothing where they don't fit into 80 columns."""
-    first = max(map(len, names))
+def ends(rates: Sequence[Rate]) -> str:
+    """The highest and the lowest of rates that are given highest first: `highest a 0.95; lowest c 0.20, b 0.31`."""
+    most = max(1, min(4, len(rates) // 2))
+    parts = (rates[:most], rates[: -most - 1 : -1])
+    high, low = (", ".join(f"{rate.name} {rate.value:.2f}" for rate in part) for part in parts)
+    return f"highest {high}; lowest {low}"
+
+
+def square(names: Sequence[str], rate: Callable[[str, str], Rate]) -> list[str]:
+    """A line per name with its rate towards each of the names, in percent, `-` where nothing was tried; nothing where they
+    don't fit into 80 columns."""
+    first = max(map(len, names), default=0)
     # What 80 columns leave to each.
-    width = min(first, (_WIDTH - first) // len(names) - 1)
-    if width < _LEAST_HEAD:
+    room = (_WIDTH - first) // max(1, len(names)) - 1
+    if room < _LEAST_HEAD or not names:
         return []
-    heads = " ".join([" " * first, *(name[:width].rjust(width) for name in names)])
-    return [
-        heads,
-        *(
-            " ".join([name.ljust(first), *(_percent(rates.get((name, other))).rjust(width) for other in names)])
-            for name in names
-        ),
+    width = min(room, max(first, _LEAST_HEAD))
+    lines = [" ".join([" " * first, *(name[:width].rjust(width) for name in names)])]
+    lines += [
+        " ".join([name.ljust(first), *(_percent(rate(name, other)).rjust(width) for other in names)]) for name in names
     ]
+    return lines
 
 
 def _table(
@@ -80,5 +87,5 @@ def _alone(rate: Rate) -> str:
     return f"{rate.value:.3f}"
 
 
-def _percent(rate: Rate | None) -> str:
-    return "-" if rate is None else f"{100 * rate.value:.0f}"
+def _percent(rate: Rate) -> str:
+    return f"{100 * rate.value:.0f}" if rate.attempts else "-"

@@ -265,7 +265,7 @@ class Verdict:
     the bar is cleared, in the unit of the gate) are None where the gate measured nothing, as in an error.
     `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
-    through, and `doubts` are what they found.
+    through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about.
     """
 
     gate: str
@@ -280,6 +280,7 @@ class Verdict:
     evaluations: tuple[Evaluation, ...] = ()
     ladders: tuple[Ladder, ...] = ()
     matrices: tuple[Matrix, ...] = ()
+    of: str = ""
     pictures: tuple[Picture, ...] = ()
     checks: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()

@@ -21,6 +21,8 @@ from pytest_robustness.gates import (
 )
 from pytest_robustness.measurements import BreakingPoints, worst_first
 from pytest_robustness.measuring import Chosen, Measuring
+from pytest_robustness.pairs import Targets
+from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Evaluation, Picture, Verdict
 from pytest_robustness.search import sweep
 from pytest_robustness.shards import Shard
@@ -227,6 +229,47 @@ class Robustness(Measuring):
         voted, alone = (self._evaluated(ids, stress, strength, defense) for defense in (vote, None))
         lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
         self._conclude(VoteRecovers().judge(voted, alone), stress, lost)
+
+    def assert_modify_rate(
+        self,
+        attack: Attack,
+        epsilon: float,
+        *,
+        at_most: float,
+        of: str = "median",
+        classes: str | Sequence[str] | None = None,
+        images_per_class: int | None = None,
+        targets: Targets = None,
+    ) -> None:
+        """The share of attempts to make images pass as another class that succeed is at most this, in [0, 1).
+
+        `of` says of what: the "median" of the classes, the "worst" of them, or one class or group by its name. The other choices
+        are those of `targeted_matrix`. Raises GateFailed where it is more, InputError as `targeted_matrix` does.
+        """
+        gate = RateAtMost("modify", at_most, of)
+        self._conclude(
+            gate.judge(self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)), attack, ()
+        )
+
+    def assert_mimic_rate(
+        self,
+        attack: Attack,
+        epsilon: float,
+        *,
+        at_most: float,
+        of: str = "median",
+        classes: str | Sequence[str] | None = None,
+        images_per_class: int | None = None,
+        targets: Targets = None,
+    ) -> None:
+        """The share of attempts to make images of other classes pass as one that succeed is at most this, in [0, 1).
+
+        As `assert_modify_rate`, with `of` about the class that is imitated.
+        """
+        gate = RateAtMost("mimic", at_most, of)
+        self._conclude(
+            gate.judge(self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)), attack, ()
+        )
 
     def _until_decided(
         self,

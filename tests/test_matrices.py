@@ -198,3 +198,86 @@ def test_merging_keeps_examples_of_the_whole_matrix() -> None:
     weak, sure = success("a/1.png", "a", "b", 0.6), success("a/2.png", "a", "b", 0.9)
     parts = [dataclasses.replace(RECORD, examples=(pair,)) for pair in (weak, sure)]
     assert merged(parts).examples == (sure,)
+
+
+def test_a_matrix_is_told_in_tables_of_80_columns_and_a_line_of_its_own() -> None:
+    view = TargetedMatrix(RECORD, computed=18, seconds=0.09)
+    assert repr(view) == (
+        "PGD() at epsilon 2/255 towards every other class: median modify rate 0.444, median mimic rate 0.367, 18 pairs"
+    )
+    assert str(view).splitlines() == [
+        "class  modify rate                  mimic rate",
+        "b      0.500 (3/6, 0.118 to 0.882)  0.750 (3/4, 0.194 to 0.994)",
+        "a      0.444 (4/9, 0.137 to 0.788)  0.333 (1/3, 0.008 to 0.906)",
+        "c      0.333 (1/3, 0.008 to 0.906)  0.400 (2/5, 0.053 to 0.853)",
+        "d      -                            0.333 (2/6, 0.043 to 0.777)",
+        "",
+        "in percent, from the class of the row to that of the column:",
+        "     a    b    c    d",
+        "a    -  100    0   33",
+        "b   50    -  100    0",
+        "c    0    0    -  100",
+        "d    -    -    -    -",
+        "",
+        "group  modify rate                   mimic rate",
+        "front  0.467 (7/15, 0.213 to 0.734)  0.571 (4/7, 0.184 to 0.901)",
+        "back   0.333 (1/3, 0.008 to 0.906)   0.364 (4/11, 0.109 to 0.692)",
+        "",
+        "in percent, from the group of the row to that of the column:",
+        "      front  back",
+        "front    80    30",
+        "back      0   100",
+        "",
+        "modify rate: median 0.444, highest b 0.50; lowest c 0.33",
+        "mimic rate: median 0.367, highest b 0.75, c 0.40; lowest d 0.33, a 0.33",
+        f"correlation of the two: {statistics.correlation([4 / 9, 1 / 2, 1 / 3], [1 / 3, 3 / 4, 2 / 5]):+.2f}",
+        "left out: 3 images wrong when clean (c 2, a 1)",
+        "a pair took 10.0 queries and 5.0 gradients, 5 ms (18 computed)",
+        "in brackets: 95 % intervals, as if every pair were drawn by itself",
+        "PGD() at epsilon 2/255 towards every other class: median modify rate 0.444,",
+        "  median mimic rate 0.367, 18 pairs",
+    ]
+
+
+def test_of_many_classes_those_at_both_ends_are_told() -> None:
+    classes = tuple(f"class {number:02}" for number in range(30))
+    rows = []
+    for number in range(30):
+        others = [place for place in range(30) if place != number]
+        rows.append(cells_text({place: (int(at < number), 1) for at, place in enumerate(others)}, 30))
+    lines = str(TargetedMatrix(Matrix(CASE, classes, tuple(rows)))).split("\n\n")[0].splitlines()
+    assert [line[:8] for line in lines[1:11]] == [f"class {number}" for number in range(29, 19, -1)]
+    assert lines[11] == "... 10 classes between"
+    assert [line[:8] for line in lines[12:]] == [f"class {number:02}" for number in range(9, -1, -1)]
+
+
+def test_a_matrix_without_an_attempt_says_so() -> None:
+    view = TargetedMatrix(Matrix(CASE, ("a", "b"), ("-*2", "-*2"), excluded=(("a", 1),)))
+    assert (
+        str(view)
+        == repr(view)
+        == ("PGD() at epsilon 2/255 towards every other class: no pair was tried, 1 image wrong when clean (a 1)")
+    )
+    assert view.correlation is None
+    with pytest.raises(InputError) as error:
+        _ = view.median_mimic_rate
+    assert str(error.value) == (
+        "expected at least one image that is right when clean, to go towards another class, got none; a median of nothing "
+        "is no number"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "question"),
+    [
+        ({}, "PGD() at epsilon 2/255 towards every other class"),
+        ({"choice": "drawn", "targets": 5}, "PGD() at epsilon 2/255 towards 5 other classes, drawn for each image"),
+        ({"choice": "given"}, "PGD() at epsilon 2/255 towards given classes"),
+    ],
+)
+def test_a_matrix_says_which_pairs_were_tried(change: dict[str, object], question: str) -> None:
+    assert TargetedMatrix(dataclasses.replace(RECORD, **change)).question == question  # type: ignore[arg-type]
+
+
+def test_what_a_measurement_took_is_no_part_of_what_it_found() -> None:
+    assert TargetedMatrix(RECORD, 18, 0.1) == TargetedMatrix(RECORD)

@@ -1,5 +1,7 @@
-"""Accuracy curves and smallest epsilons, measured and asserted: on linear models, whose smallest epsilons are known in closed form."""
+"""Accuracy curves, smallest epsilons and targeted matrices, measured and asserted: on linear models, known in closed form."""
 
+import collections
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +26,7 @@ from pytest_robustness.attacks import FGSM, FMN
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import Classifier, Goal, Images, Norm, Strengths, finds_nearest
 from tests.attack_models import Linear
+from tests.test_targeted import CLASSES, WRONG, Bands, distance, paint, pairs_of
 
 norms = pytest.mark.parametrize("norm", ["linf", "l2"])
 
@@ -303,3 +306,88 @@ def test_floors_out_of_range_are_refused_before_anything_is_computed(robustness:
         "expected accuracies by strength such as {2/255: 0.5, 4/255: 0.2}, got {}; a gate over nothing would pass every model"
     )
     assert model.seen == []
+
+
+# Modify and mimic: whether a target is within reach is known from the brightness of four bands.
+
+
+@pytest.fixture
+def bands(tmp_path: Path) -> Robustness:
+    return Robustness(Engine(Bands(), paint(tmp_path / "bands"), device="cpu"))
+
+
+def test_a_targeted_matrix_has_the_targets_within_reach_by_class(bands: Robustness) -> None:
+    measured = bands.targeted_matrix(PGD(), 4.5 / 255)
+    within: collections.Counter[tuple[str, str]] = collections.Counter()
+    for image_id, target in pairs_of(bands.engine.images):
+        if image_id != WRONG:
+            within[image_id[0], CLASSES[target]] += distance(image_id, target) < 4.5 / 255
+    tried = {"a": 2, "b": 1, "c": 1, "d": 1}
+    for true, target in itertools.product(CLASSES, repeat=2):
+        assert measured.attempts(true, target) == (tried[true] if true != target else 0)
+        assert measured.successes(true, target) == within[true, target]
+    assert measured.excluded == 1
+    assert (measured.record.excluded, measured.record.planned) == ((("d", 1),), 18)
+    assert measured.computed == 15
+    assert measured.seconds > 0
+    assert measured.record.queries == sum(
+        outcome.queries for outcome in bands.engine.targeted(pairs_of(bands.engine.images)[:15], PGD(), 4.5 / 255)
+    )
+    assert bands.measurements == [measured]
+    again = bands.targeted_matrix(PGD(), 4.5 / 255)
+    assert again == measured
+    assert again.computed == 0
+
+
+def test_a_matrix_may_be_of_some_classes_images_or_pairs(bands: Robustness) -> None:
+    some = bands.targeted_matrix(FGSM(), 0.05, classes=["a", "c"])
+    assert (some.classes, some.pairs, some.record.choice) == (("a", "c"), 3, "all")
+    fewer = bands.targeted_matrix(FGSM(), 0.05, images_per_class=1)
+    assert fewer.record.planned == 4 * 3
+    drawn = bands.targeted_matrix(FGSM(), 0.05, targets=2)
+    assert (drawn.record.planned, drawn.record.targets) == (12, 2)
+    given = bands.targeted_matrix(FGSM(), 0.05, targets=[("a/1.png", "d"), (WRONG, "b")])
+    assert (given.classes, given.pairs, given.excluded, given.successes("a", "d")) == (("a", "b", "d"), 1, 1, 1)
+
+
+def test_examples_are_successes_of_the_matrix(bands: Robustness) -> None:
+    measured = bands.targeted_matrix(PGD(), 4.5 / 255)
+    assert measured.record.examples
+    for pair in measured.record.examples:
+        assert pair.outcome.predicted == pair.target
+        assert pair.true == pair.image[0]
+        assert distance(pair.image, CLASSES.index(pair.target)) < 4.5 / 255
+
+
+def test_modify_and_mimic_rates_are_judged(bands: Robustness) -> None:
+    # 7 of 15 pairs are within reach: of a 3 of 6, of b 1, of c 0 and of d 3 of 3.
+    bands.assert_modify_rate(PGD(), 4.5 / 255, at_most=0.42)
+    bands.assert_modify_rate(PGD(), 4.5 / 255, at_most=0.5, of="a")
+    bands.assert_modify_rate(PGD(), 1 / 255, at_most=0, of="worst", targets=["b", "c"])
+    with pytest.raises(GateFailed) as failed:
+        bands.assert_modify_rate(PGD(), 4.5 / 255, at_most=0.5, of="worst")
+    assert str(failed.value) == (
+        "highest modify rate of a class under PGD() at epsilon 4.5/255 towards every other class <= 0.5\n"
+        "highest modify rate of a class 1.000 (3/3, 0.292 to 1.000): d, required <= 0.5, above by 0.5\n"
+        "highest d 1.00, a 0.50; lowest c 0.00, b 0.33\n"
+        "15 pairs; left out: 1 image wrong when clean (d 1)"
+    )
+    bands.assert_mimic_rate(PGD(), 4.5 / 255, at_most=0.5, of="c")
+    with pytest.raises(GateFailed) as failed:
+        bands.assert_mimic_rate(PGD(), 4.5 / 255, at_most=0.4, of="d")
+    assert str(failed.value).startswith(
+        "mimic rate of d under PGD() at epsilon 4.5/255 towards every other class <= 0.4\n"
+    )
+    assert [verdict.status for verdict in bands.verdicts] == ["pass", "pass", "pass", "fail", "pass", "fail"]
+    assert all(verdict.matrices and verdict.run for verdict in bands.verdicts)
+
+
+def test_a_matrix_of_a_perturbation_and_a_gate_that_means_nothing_are_refused(bands: Robustness) -> None:
+    with pytest.raises(InputError) as error:
+        bands.targeted_matrix(GaussianNoise(), 0.1)  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "expected an attack, which can go for a target, got GaussianNoise(); use one such as PGD()"
+    )
+    with pytest.raises(InputError) as error:
+        bands.assert_mimic_rate(PGD(), 0.1, at_most=0.5, of="e")
+    assert str(error.value) == "expected a class or a group of the matrix, got 'e'; it has a, b, c, ..."
