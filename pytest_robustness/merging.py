@@ -10,6 +10,9 @@ from pathlib import Path
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.gallery import Gallery
+from pytest_robustness.matrices import TargetedMatrix
+from pytest_robustness.matrices import merged as sum_of
+from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Provenance, Results, Verdict
 from pytest_robustness.shards import Shard
 
@@ -221,18 +224,33 @@ def _joined(test: str, owners: Mapping[int, Sequence[Verdict]], of: int) -> "Seq
             f"{test}: expected the same gates on every shard, got others on shard {other} than on shard {one}; run all of them on "
             "the same files"
         )
-    absent = sorted(set(range(1, of + 1)) - set(owners))
+    numbers = list(owners)
+    part = "" if len(numbers) == of else f"shard{'s' * (len(numbers) > 1)} {_listed(numbers)} of {of}"
     found: list[Verdict] = []
     for verdicts in zip(*owners.values(), strict=True):
-        found.append(_judged(verdicts, absent))
+        found.append(_judged(test, verdicts, part))
         if found[-1].status != "pass":
+            # There the test would have ended.
             break
     return found
 
 
-def _judged(verdicts: Sequence[Verdict], absent: Sequence[int]) -> Verdict:
-    """The gate over the pairs of all these shards; undecided where some shards are absent."""
-    raise NotImplementedError
+def _judged(test: str, verdicts: Sequence[Verdict], part: str) -> Verdict:
+    """The gate over the pairs of these shards, which are all or but a `part` of them, as `shards 1 and 3 of 8`."""
+    first = verdicts[0]
+    gate = RateAtMost.of_verdict(first)
+    if gate is None:
+        # A rule of a test's own, which nobody knows here.
+        return dataclasses.replace(first, expected=False)
+    try:
+        matrix = sum_of([verdict.matrices[0] for verdict in verdicts])
+        judged = gate.judge(TargetedMatrix(matrix), part=part)
+    except InputError as error:
+        name, bracket, parameters = test.partition("[")
+        claim = f"{name.rpartition('::')[2]}{bracket}{parameters}"
+        judged = Verdict(gate="error", claim=claim, status="error", reason=str(error))
+    expected = first.expected and judged.status not in ("pass", "undecided")
+    return dataclasses.replace(judged, test=test, run=first.run, expected=expected)
 
 
 def _listed(numbers: Sequence[int]) -> str:
