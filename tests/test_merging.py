@@ -12,8 +12,10 @@ import pytest
 
 from pytest_robustness.__main__ import main
 from pytest_robustness.errors import InputError
+from pytest_robustness.matrices import TargetedMatrix
 from pytest_robustness.merging import Part, merged
-from pytest_robustness.records import Picture, Provenance, Results, Status, Verdict
+from pytest_robustness.rate_gates import RateAtMost
+from pytest_robustness.records import Case, Matrix, Picture, Provenance, Results, Status, Verdict
 from pytest_robustness.shards import Shard
 
 RUN = Provenance(
@@ -216,6 +218,99 @@ def test_tests_may_measure_several_models_where_one_shard_has_met_both_or_where_
     )
 
 
+# Of the two classes each is the target of the other: 3 of 9 and 1 of 4.
+CELLS = ("- 3/9", "1/4 -")
+SHARES = (("- 1/5", "1/1 -"), ("- 2/4", "0/3 -"))
+
+
+def matrix(cells: tuple[str, ...]) -> Matrix:
+    return Matrix(Case("PGD()", "epsilon", 2 / 255), ("cat", "dog"), cells, planned=13)
+
+
+def rate(
+    cells: tuple[str, ...], shard: str = "", at_most: float = 0.5, test: str = "t.py::pairs", **fields: Any
+) -> Verdict:
+    judged = RateAtMost("modify", at_most, "median").judge(TargetedMatrix(matrix(cells)), part=shard)
+    return dataclasses.replace(judged, test=test, run=RUN.key, **fields)
+
+
+def shares(**settings: Any) -> list[Part]:
+    return [part(n, 2, rate(cells, f"shard {n} of 2", **settings)) for n, cells in enumerate(SHARES, start=1)]
+
+
+@pytest.mark.parametrize(("at_most", "status"), [(0.3, "pass"), (0.29, "fail")])
+@pytest.mark.parametrize("xfail", [False, True])
+def test_a_gate_over_pairs_is_judged_with_those_of_all_shards(at_most: float, status: str, xfail: bool) -> None:
+    """The medians of the shards alone are 0.6 and 0.25, and that of all pairs 7/24 = 0.2917."""
+    (judged,) = merged(shares(at_most=at_most, expected=xfail)).verdicts
+    assert judged == rate(CELLS, at_most=at_most, expected=xfail and status == "fail")
+    assert (judged.status, judged.measured) == (status, pytest.approx(7 / 24))
+
+
+def test_gates_behind_one_that_fails_are_left_out_as_the_test_would_have_ended_there() -> None:
+    parts = [
+        part(n, 2, *(rate(cells, f"shard {n} of 2", at_most) for at_most in (0.5, 0.1, 0.6)))
+        for n, cells in enumerate(SHARES, start=1)
+    ]
+    assert merged(parts).verdicts == (rate(CELLS, at_most=0.5), rate(CELLS, at_most=0.1))
+
+
+def test_a_gate_over_pairs_of_which_some_are_missing_stays_undecided() -> None:
+    one, other, empty = (
+        Part(f"{number}.json", Results((verdict,) if verdict else (), (RUN,), shard=Shard(number, 3, "tests")))
+        for number, verdict in enumerate([*(rate(cells, "part", expected=True) for cells in SHARES), None], start=1)
+    )
+    # On the third shard the test was skipped.
+    for settings in ({}, {"partial": True}):
+        (judged,) = merged([one, other, empty], **settings).verdicts
+        assert judged == dataclasses.replace(rate(CELLS, "shards 1 and 2 of 3"), expected=False)
+        assert judged.reason.startswith(
+            "shards 1 and 2 of 3: 13 of 13 planned pairs, judged when all shards are merged\n"
+        )
+    (judged,) = merged([one], partial=True).verdicts
+    assert judged.reason.startswith("shard 1 of 3: 6 of 13 planned pairs, ")
+    assert merged([one, other, empty]).failed
+
+
+def test_a_gate_over_pairs_that_failed_with_an_error_on_a_shard_is_that_error() -> None:
+    error = verdict("t.py::pairs", "error", gate="error", reason="out of order")
+    one, other = shares()
+    ended = dataclasses.replace(other.results, verdicts=(*other.results.verdicts, error))
+    assert merged([one, Part("b.json", ended)]).verdicts == (error,)
+    assert merged([part(1, 2, error), part(2, 2, error)]).verdicts == (error,)
+    rule = verdict("t.py::pairs", "fail", gate="own-rule", reason="assert 1 <= 0")
+    assert merged([part(1, 2, rule), part(2, 2, error)]).verdicts == (rule, error)
+
+
+def test_a_gate_that_nothing_was_tried_for_on_any_shard_is_an_error_as_in_one_run() -> None:
+    nothing = ("-*2", "-*2")
+    parts = [part(n, 2, rate(nothing, f"shard {n} of 2", test="t.py::TestIt::test_a[b::c]")) for n in (1, 2)]
+    (judged,) = merged(parts).verdicts
+    assert judged == Verdict(
+        gate="error",
+        claim="test_a[b::c]",
+        status="error",
+        reason="expected at least one image that is right when clean, to go towards another class, got none; a median of nothing "
+        "is no number",
+        test="t.py::TestIt::test_a[b::c]",
+        run=RUN.key,
+    )
+
+
+def test_shards_with_other_gates_in_a_test_are_refused() -> None:
+    one, other = shares()[0], shares(at_most=0.4)[1]
+    assert refusal(one, other) == (
+        "t.py::pairs: expected the same gates on every shard, got others on shard 2 than on shard 1; run all of them on the same files"
+    )
+
+
+def test_a_rule_of_a_tests_own_over_pairs_stays_undecided() -> None:
+    rule = verdict("t.py::pairs", "undecided", gate="own-rule", claim="the rule of pairs", reason="shard 1 of 2: part")
+    (judged,) = merged([part(1, 2, rule), part(2, 2, dataclasses.replace(rule, reason="shard 2 of 2: part"))]).verdicts
+    assert judged == rule
+    assert merged([part(1, 1, rule)]).failed == (rule,)
+
+
 def write(folder: Path, *parts: Part) -> list[str]:
     for own in parts:
         (folder / own.file).write_text(own.results.to_json(), encoding="utf-8")
@@ -297,7 +392,7 @@ def test_the_command_prints_the_table_and_writes_both_files_without_torch(tmp_pa
         "import runpy, sys\n"
         "sys.argv[0] = 'pytest_robustness'\n"
         "try:\n    runpy.run_module('pytest_robustness', run_name='__main__')\n"
-        "finally:\n    assert not {'torch', 'numpy', 'pytest'} & set(sys.modules)\n"
+        "finally:\n    assert not {'torch', 'pytest'} & set(sys.modules)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "merge", *names, "-o", "r/whole.json", "--report", "r/whole.html"],

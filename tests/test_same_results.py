@@ -229,6 +229,80 @@ def test_shards_on_two_workers_each_have_the_results_of_one_run(big: pytest.Pyte
     assert merge(big, *names).read_bytes() == once
 
 
+# Of eleven dark images three are within 40 steps of the border, and of the bright ones as many.
+PAIRS = """
+import pytest
+from pytest_robustness import PGD, Blend
+
+pytestmark = pytest.mark.robustness(shard="pairs")
+
+def test_passes(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.5, of="worst")
+    robustness.assert_mimic_rate(PGD(steps=3), 40 / 255, at_most=0.5, of="dark", images_per_class=5)
+
+def test_ends_at_the_first_gate_that_fails(robustness):
+    robustness.assert_mimic_rate(PGD(steps=3), 40 / 255, at_most=0.5)
+    robustness.assert_mimic_rate(PGD(steps=3), 40 / 255, at_most=0.1)
+    robustness.assert_mimic_rate(PGD(steps=3), 40 / 255, at_most=0.2)
+
+def test_given(robustness):
+    targets = [("dark/dark_10.png", "bright"), ("bright/bright_10.png", "dark")]
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.9, targets=targets)
+
+@pytest.mark.xfail
+def test_fails_as_expected(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.1, of="dark")
+
+@pytest.mark.xfail(strict=True)
+def test_has_to_fail(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.1, of="dark")
+
+@pytest.mark.xfail
+def test_passes_unexpectedly(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.9)
+
+def test_of_a_name_that_is_none(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.9, of="grey")
+
+@pytest.mark.skip
+def test_skipped(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.9)
+"""
+
+
+@pytest.fixture
+def paired(big: pytest.Pytester) -> pytest.Pytester:
+    """With matrices of targeted attacks that are shared out by their pairs, and one that is on a shard as a whole."""
+    whole = "\n@pytest.mark.robustness()\ndef test_whole(robustness):\n    from pytest_robustness import PGD\n"
+    whole += "    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.1)\n"
+    big.makepyfile(test_it=TESTS.replace("test_fgsm", "test_first") + whole, test_pairs=PAIRS)
+    return big
+
+
+@pytest.mark.parametrize("of", [1, 3])
+def test_gates_over_pairs_are_judged_as_in_one_run_when_the_shards_are_merged(paired: pytest.Pytester, of: int) -> None:
+    selection = ("-k", "pairs or whole or dark_1")
+    once = alone(paired, *selection).read_bytes()
+    names = [f"shard-{number}.json" for number in range(1, of + 1)]
+    for number, name in enumerate(names, start=1):
+        alone(paired, *selection, f"--robustness-shard={number}/{of}", name=name)
+    assert merge(paired, *names).read_bytes() == once
+    statuses = [(v["test"].partition("::")[2], v["status"]) for v in json.loads(once)["verdicts"]]
+    assert [pair for pair in statuses if "first_gate" in pair[0]] == [
+        ("test_ends_at_the_first_gate_that_fails", "pass"),
+        ("test_ends_at_the_first_gate_that_fails", "fail"),
+    ]
+
+
+def test_gates_over_pairs_are_judged_as_in_one_run_on_two_workers_each(paired: pytest.Pytester) -> None:
+    selection = ("test_pairs.py",)
+    once = alone(paired, *selection).read_bytes()
+    names = ["one.json", "two.json"]
+    for number, name in enumerate(names, start=1):
+        on_two_workers(paired, f"--robustness-shard={number}/2", *selection).rename(paired.path / name)
+    assert merge(paired, *names).read_bytes() == once
+
+
 KILLED = """
 import os, pathlib
 

@@ -214,3 +214,91 @@ def test_a_shard_attacks_the_pairs_of_its_own_images_alone(tmp_path: Path) -> No
     assert matrix.record.planned == 3 * len(images)
     known = {image_id for image_id, _ in engine._memory.known((None, None))}
     assert known == set(own)
+
+
+PAIRED = """
+import pytest
+from pytest_robustness import FGSM
+
+@pytest.mark.robustness(shard="pairs")
+def test_gate(robustness):
+    robustness.assert_modify_rate(FGSM(), 40 / 255, at_most=0)
+
+@pytest.mark.robustness(shard="pairs")
+@pytest.mark.xfail(strict=True)
+def test_strict(robustness):
+    robustness.assert_modify_rate(FGSM(), 40 / 255, at_most=0)
+
+@pytest.mark.robustness(shard="pairs")
+def test_rule(robustness):
+    assert robustness.targeted_matrix(FGSM(), 40 / 255).median_modify_rate <= {bar}
+
+@pytest.mark.robustness(shard="pairs")
+def test_both(robustness):
+    robustness.assert_modify_rate(FGSM(), 40 / 255, at_most=1 / 2)
+    assert robustness.targeted_matrix(FGSM(), 40 / 255).median_modify_rate <= {bar}
+
+@pytest.mark.robustness(shard="pairs")
+def test_other(robustness):
+    robustness.assert_accuracy(at_least=0.5)
+"""
+
+
+def verdicts(project: pytest.Pytester, test: str, *arguments: str) -> tuple[pytest.RunResult, list[dict[str, Any]]]:
+    plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "--robustness-json=out.json")
+    result = project.runpytest_inprocess(*plugins, "-k", test, *arguments)
+    return result, document(project)["verdicts"]
+
+
+def test_a_gate_over_pairs_is_undecided_on_a_shard_and_fails_nothing(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it=PAIRED.format(bar=1))
+    result, (verdict,) = verdicts(project, "gate", "--robustness-shard=2/3", "--robustness-report=out.html")
+    assert result.ret == pytest.ExitCode.OK
+    assert (verdict["status"], verdict["expected"], verdict["required"]) == ("undecided", False, 0.0)
+    first = "shard 2 of 3: 1 of 6 planned pairs, judged when all shards are merged"
+    assert verdict["reason"].splitlines()[0] == first
+    assert "shard 2 of 3: 0 gates passed, 1 to be judged when the shards are merged" in result.outlines
+    assert any(line.endswith("undecided") and len(line) <= 80 for line in result.outlines)
+    page = (project.path / "out.html").read_text(encoding="utf-8")
+    assert "Unfinished: shard 2 of 3: 0 gates passed, 1 to be judged when the shards are merged" in page
+    result, (verdict,) = verdicts(project, "gate")
+    assert (result.ret, verdict["status"]) == (pytest.ExitCode.TESTS_FAILED, "fail")
+
+
+def test_whether_a_strict_xfail_fails_is_not_known_on_a_shard(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it=PAIRED.format(bar=1))
+    result, (verdict,) = verdicts(project, "strict", "--robustness-shard=2/3")
+    result.assert_outcomes(xpassed=1)
+    assert (result.ret, verdict["status"], verdict["expected"]) == (pytest.ExitCode.OK, "undecided", True)
+    assert "shard 2 of 3: 0 gates passed, 1 to be judged when the shards are merged" in result.outlines
+
+
+def test_a_rule_of_a_tests_own_over_a_part_of_the_pairs_is_never_a_pass(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it=PAIRED.format(bar=1))
+    result, (verdict,) = verdicts(project, "rule", "--robustness-shard=2/3")
+    assert (result.ret, verdict["status"]) == (pytest.ExitCode.OK, "undecided")
+    assert verdict["reason"].splitlines()[0] == (
+        "shard 2 of 3: a rule of its own can't be judged on a part of the pairs; judge them by assert_modify_rate or "
+        "assert_mimic_rate, or leave shard='pairs' out of the marker"
+    )
+    result, found = verdicts(project, "both", "--robustness-shard=2/3")
+    assert (result.ret, [v["status"] for v in found]) == (pytest.ExitCode.OK, ["undecided", "undecided"])
+
+
+def test_a_rule_of_a_tests_own_that_fails_on_a_part_of_the_pairs_fails(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it=PAIRED.format(bar=-1))
+    for test, statuses in (("rule", ["fail"]), ("both", ["undecided", "fail"])):
+        result, found = verdicts(project, test, "--robustness-shard=2/3")
+        assert (result.ret, [v["status"] for v in found]) == (pytest.ExitCode.TESTS_FAILED, statuses)
+
+
+def test_a_test_that_is_on_every_shard_can_not_judge_other_gates(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it=PAIRED.format(bar=1))
+    result, (verdict,) = verdicts(project, "other", "--robustness-shard=2/3")
+    assert (result.ret, verdict["status"]) == (pytest.ExitCode.TESTS_FAILED, "error")
+    assert verdict["reason"] == (
+        "accuracy under clean images >= 0.5: expected a gate over a targeted matrix, because this test is on every shard, each "
+        "time with other pairs; judge others in a test of their own, without shard='pairs'"
+    )
+    result, (verdict,) = verdicts(project, "other")
+    assert (result.ret, verdict["status"]) == (pytest.ExitCode.OK, "pass")
