@@ -250,6 +250,14 @@ class Engine:
         with self._running.running(), torch.no_grad():
             return self._answering.logits(batch)
 
+    def gradients(self, batch: Batch) -> Images:
+        """How what an attack climbs lies at these images, (n, c, h, w): NaN and infinity are not refused.
+
+        Raises InputError where the model's answers have no gradient.
+        """
+        with self._running.running():
+            return self._stressing.gradients(batch, self.batch_size)
+
     def _stressed(self, batch: Batch, stress: Attack | Perturbation, strengths: Strengths, aim: Aim) -> Images:
         if not isinstance(stress, Attack):
             return self._stressing.perturbed(batch, stress, strengths)

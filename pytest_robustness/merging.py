@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pytest_robustness.doubts import judged
 from pytest_robustness.errors import InputError
 from pytest_robustness.gallery import Gallery
 from pytest_robustness.matrices import TargetedMatrix
@@ -244,13 +245,16 @@ def _judged(test: str, verdicts: Sequence[Verdict], part: str) -> Verdict:
         return dataclasses.replace(first, expected=False)
     try:
         matrix = sum_of([verdict.matrices[0] for verdict in verdicts])
-        judged = gate.judge(TargetedMatrix(matrix), part=part)
+        verdict = gate.judge(TargetedMatrix(matrix), part=part)
+        # On one device every shard was in the same doubts: the checks look at images of the whole set.
+        checks, doubts = ([one for own in verdicts for one in getattr(own, name)] for name in ("checks", "doubts"))
+        verdict = judged(verdict, tuple(dict.fromkeys(checks)), tuple(dict.fromkeys(doubts)))
     except InputError as error:
         name, bracket, parameters = test.partition("[")
         claim = f"{name.rpartition('::')[2]}{bracket}{parameters}"
-        judged = Verdict(gate="error", claim=claim, status="error", reason=str(error))
-    expected = first.expected and judged.status not in ("pass", "undecided")
-    return dataclasses.replace(judged, test=test, run=first.run, expected=expected)
+        verdict = Verdict(gate="error", claim=claim, status="error", reason=str(error))
+    expected = first.expected and verdict.status not in ("pass", "undecided")
+    return dataclasses.replace(verdict, test=test, run=first.run, expected=expected)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -3,12 +3,9 @@
 Nothing heavy is imported here: torch and everything above it load when the first robustness fixture is used.
 """
 
-import collections
-import fnmatch
 import functools
 import inspect
 import os
-import re
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_robustness.choosing import clean_ids, marked, matching
 from pytest_robustness.distribution import Company, Distribution
 from pytest_robustness.reporting import quiet, sentences, verdicts
 from pytest_robustness.session import Session, Settings, add_options
@@ -49,9 +47,10 @@ _ALIKE = pytest.StashKey["_Alike"]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "robustness(images='elephant/*', shard='pairs'): images: which images of robustness_images a test with "
-        "robustness_image runs on, a pattern or a list of patterns over the images' ids (their paths inside the set); shard: "
-        "the test runs on every shard, each time with the pairs of the shard's images",
+        "robustness(images='elephant/*', waive={'repeatable': 'randomised on purpose'}, shard='pairs'): images: which images of "
+        "robustness_images a test with robustness_image runs on, a pattern or a list of patterns over the images' ids (their "
+        "paths inside the set); waive: which checks of an attack don't count, each with the reason; shard: the test runs on "
+        "every shard, each time with the pairs of the shard's images",
     )
     settings = Settings.of(config)
     distribution = Distribution(config, whole_chunks=settings.whole_chunks)
@@ -134,16 +133,19 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
 
     if _ROBUSTNESS not in item.stash:
         session = item.config.stash[_SESSION]
-        engine = session.engine(model, _image_set(item.config, images), device, seed)
+        trust = session.trust(model, _image_set(item.config, images), device, seed)
         alike = item.stash.get(_ALIKE, None)
-        around = None if alike is None else functools.partial(_around, alike.company, engine)
+        around = None if alike is None else functools.partial(_around, alike.company, trust.engine)
         # A picture of an attacked image costs another attack.
         pictured = session.settings.report is not None or session.settings.json is not None
         room = session.gallery.room(item.nodeid) if pictured else 0
         album = Album(limit=room, per_claim=room)
-        shard = session.settings.shard if by_pairs(item) else None
+        waive = marked(item).get("waive")
         fast = session.settings.fast
-        item.stash[_ROBUSTNESS] = Robustness(engine, company=around, album=album, fast=fast, shard=shard)
+        shard = session.settings.shard if by_pairs(item) else None
+        item.stash[_ROBUSTNESS] = Robustness(
+            trust.engine, company=around, album=album, fast=fast, waive=waive, trust=trust, shard=shard
+        )
     return item.stash[_ROBUSTNESS]
 
 
@@ -234,14 +236,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     definitions: dict[str, Sequence[pytest.FixtureDef[Any]]] = metafunc._arg2fixturedefs
     own = definitions.get("robustness_image", ())
     try:
-        marked = _marked(metafunc.definition, per_image="robustness_image" in metafunc.fixturenames)
+        said = marked(metafunc.definition)
         if not own or own[-1].func.__module__ != __name__:
             return
         images = _collected_images(metafunc.config, definitions["robustness_images"][-1].func)
-        chosen = _matching(images, metafunc.definition, marked)
+        chosen = matching(images, metafunc.definition, said)
     except InputError as error:
         raise pytest.Collector.CollectError(str(error)) from None
-    metafunc.parametrize("robustness_image", chosen, ids=_clean_ids(chosen))
+    metafunc.parametrize("robustness_image", chosen, ids=clean_ids(chosen))
 
 
 def _collected_images(config: pytest.Config, fixture: Callable[..., Any]) -> "ImageSet":
@@ -260,50 +262,6 @@ def _collected_images(config: pytest.Config, fixture: Callable[..., Any]) -> "Im
             )
         known[fixture] = _image_set(config, fixture(*([config] if arguments else [])))
     return known[fixture]
-
-
-def _marked(definition: pytest.Item, *, per_image: bool) -> dict[str, Any]:
-    """What the test's markers say, of each setting the nearest."""
-    from pytest_robustness.errors import InputError
-
-    said: dict[str, Any] = {}
-    for marker in reversed(list(definition.iter_markers("robustness"))):
-        said |= marker.kwargs
-        if marker.args or set(marker.kwargs) - {"images", "shard"} or marker.kwargs.get("shard", "pairs") != "pairs":
-            got = ", ".join([*map(repr, marker.args), *(f"{k}={v!r}" for k, v in marker.kwargs.items())])
-            raise InputError(
-                f"{definition.name}: expected @pytest.mark.robustness(images='pattern', shard='pairs'), got robustness({got})"
-            )
-    if per_image and "shard" in said:
-        raise InputError(
-            f"{definition.name}: expected shard='pairs' on a test of all images, got it on one with robustness_image, which runs "
-            "on the shard of its image; leave it out"
-        )
-    return said
-
-
-def _matching(images: "ImageSet", definition: pytest.Item, chosen: "Mapping[str, Any]") -> "list[LabelledImage]":
-    """The images that the test's markers choose."""
-    from pytest_robustness.errors import InputError
-
-    patterns = chosen.get("images", "*")
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    matching = [image for image in images.images if any(fnmatch.fnmatchcase(image.id, p) for p in patterns)]
-    if not matching:
-        raise InputError(
-            f"{definition.name}: expected images={chosen['images']!r} to match one of the {len(images)} images of {images.name}, "
-            f"it matches none; ids look like {images.images[0].id!r}"
-        )
-    return matching
-
-
-def _clean_ids(images: "Sequence[LabelledImage]") -> list[str]:
-    """Test ids: the file's stem where it is unique, else the path inside the set; letters, digits, `_`, `.`, `-`."""
-    stems = collections.Counter(image.path.stem for image in images)
-    wanted = [i.path.stem if stems[i.path.stem] == 1 else i.id.removesuffix(i.path.suffix) for i in images]
-    cleaned = [re.sub(r"[^A-Za-z0-9_.-]+", "-", name) or "image" for name in wanted]
-    twice = {name for name, count in collections.Counter(cleaned).items() if count > 1}
-    return [f"{name}-{place}" if name in twice else name for place, name in enumerate(cleaned)]
 
 
 def _company_key(item: pytest.Item) -> object:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_robustness.corruption_error import ALEXNET
 from pytest_robustness.corruptions import COMMON, Corruption
+from pytest_robustness.doubts import checked_waivers, judged, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import (
@@ -26,7 +27,8 @@ from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Evaluation, Picture, Verdict
 from pytest_robustness.search import sweep
 from pytest_robustness.shards import Shard
-from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest
+from pytest_robustness.trust import Trust
+from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest, fits
 from pytest_robustness.views import pictures
 
 __all__ = ["Album", "Robustness"]
@@ -58,6 +60,9 @@ class Robustness(Measuring):
     to next and that are evaluated in the same batches; it changes the speed and never a result. A question begins
     with its stress. With `fast`, `assert_accuracy` asks about no more images than it takes to decide its verdict on all of them.
 
+    A gate under an attack that would pass is untrusted where a check of `trust` (the engine's own) finds that the attack may
+    not be believed, unless `waive` has the name of the check and a reason. Raises InputError for other waivers.
+
         robustness = Robustness(Engine(model, image_folder("images")))
         robustness.accuracy(FGSM(), 2 / 255)
     """
@@ -69,12 +74,16 @@ class Robustness(Measuring):
         company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
         album: Album | None = None,
         fast: bool = False,
+        waive: Mapping[str, str] | None = None,
+        trust: Trust | None = None,
         shard: Shard | None = None,
     ) -> None:
         super().__init__(engine, company=company, shard=shard)
         self.verdicts: list[Verdict] = []
         self._fast = fast
         self._album = album if album is not None else Album()
+        self._waive = checked_waivers({} if waive is None else waive)
+        self._trust = trust if trust is not None else Trust(engine)
 
     def assert_accuracy(
         self,
@@ -96,7 +105,7 @@ class Robustness(Measuring):
         else:
             evaluation = self._evaluated(ids, stress, strength, defense)
         worst = [(outcome.image, strength) for outcome in worst_first(evaluation)]
-        self._conclude(gate.judge(evaluation, of=len(ids)), stress, worst)
+        self._conclude(gate.judge(evaluation, of=len(ids)), stress, [strength], worst)
 
     def assert_holds_until(
         self, image: Chosen, stress: Attack | Perturbation, strength: float, *, levels: int = 10
@@ -108,7 +117,7 @@ class Robustness(Measuring):
         ladders = self._climbed(self._ids(image), stress, strength, levels)
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.broke is not None]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
-        self._conclude(HoldsUntil(strength).judge(ladders), stress, worst)
+        self._conclude(HoldsUntil(strength).judge(ladders), stress, [strength], worst)
 
     def assert_breaking_point(
         self,
@@ -136,7 +145,7 @@ class Robustness(Measuring):
         # An image that is wrong when clean has no stressed picture to show.
         broken = [(ladder.image, ladder.broke) for ladder in ladders if ladder.held is not None and ladder.broke]
         worst = sorted(broken, key=lambda pair: (pair[1], pair[0]))
-        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, worst)
+        self._conclude(BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)), stress, [at_least], worst)
 
     def assert_curve_above(
         self, stress: Attack | Perturbation, floors: Mapping[float, float], *, images: Chosen | None = None
@@ -157,7 +166,8 @@ class Robustness(Measuring):
         for own in reversed(evaluations):
             fell.update((outcome.image, own.case.strength) for outcome in own.outcomes if not outcome.correct)
         worst = dict.fromkeys(outcome.image for own in short for outcome in worst_first(own) if fell[outcome.image])
-        self._conclude(gate.judge(evaluations), stress, [(image, fell[image]) for image in worst])
+        asked = [strength for strength, floor in sorted(floors.items()) if floor]
+        self._conclude(gate.judge(evaluations), stress, asked, [(image, fell[image]) for image in worst])
 
     def assert_smallest_epsilon(
         self,
@@ -188,7 +198,7 @@ class Robustness(Measuring):
         broken = [
             (own.image, top if finds_nearest(attack) else e) for e, own in found.worst_first if e and gate.breaks(e)
         ]
-        self._conclude(gate.judge(found), attack, broken)
+        self._conclude(gate.judge(found), attack, [at_least], broken)
 
     def assert_corruption_accuracy(
         self, corruption: str, severity: int, *, at_least: float, images: Chosen | None = None
@@ -218,7 +228,7 @@ class Robustness(Measuring):
                 "give None for the plain mean error"
             )
         measured = self.corruption_errors(corruptions, images=images)
-        self._conclude(gate.judge(measured), None, ())
+        self._conclude(gate.judge(measured), None, (), ())
 
     def assert_vote_recovers(self, image: Chosen, stress: Perturbation, strength: float, vote: Voter) -> None:
         """Under the stress, the vote's majority is an accepted class; of several images, for every one.
@@ -228,7 +238,7 @@ class Robustness(Measuring):
         ids = self._ids(image)
         voted, alone = (self._evaluated(ids, stress, strength, defense) for defense in (vote, None))
         lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
-        self._conclude(VoteRecovers().judge(voted, alone), stress, lost)
+        self._conclude(VoteRecovers().judge(voted, alone), stress, [strength], lost)
 
     def assert_modify_rate(
         self,
@@ -248,7 +258,7 @@ class Robustness(Measuring):
         """
         gate = RateAtMost("modify", at_most, of)
         view = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
-        self._conclude(gate.judge(view, part=self._part), attack, ())
+        self._conclude(gate.judge(view, part=self._part), attack, [epsilon], ())
 
     def assert_mimic_rate(
         self,
@@ -267,7 +277,7 @@ class Robustness(Measuring):
         """
         gate = RateAtMost("mimic", at_most, of)
         view = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
-        self._conclude(gate.judge(view, part=self._part), attack, ())
+        self._conclude(gate.judge(view, part=self._part), attack, [epsilon], ())
 
     @property
     def _part(self) -> str:
@@ -298,11 +308,16 @@ class Robustness(Measuring):
                 return Evaluation(evaluation.case, evaluation.outcomes[:decided])
 
     def _conclude(
-        self, verdict: Verdict, stress: Attack | Perturbation | None, worst: Sequence[tuple[str, float]]
+        self,
+        verdict: Verdict,
+        stress: Attack | Perturbation | None,
+        strengths: Sequence[float],
+        worst: Sequence[tuple[str, float]],
     ) -> None:
-        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed.
+        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed and is trusted.
 
-        On a shard, a gate over pairs has a part of them, and is judged when the shards are merged.
+        `strengths` are those at which something is required. On a shard, a gate over pairs has a part of them, and is judged when
+        the shards are merged.
         """
         if self.shard is not None and not verdict.matrices:
             raise InputError(
@@ -314,6 +329,9 @@ class Robustness(Measuring):
             shown = worst[: self._album.take(verdict.claim, len(worst))]
             views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
         verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
+        if fits(stress, Attack):
+            found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
+            verdict = judged(verdict, *merged(found, self._waive))
         self.verdicts.append(verdict)
         if verdict.status != "pass" and (self.shard is None or verdict.status != "undecided"):
             raise GateFailed(verdict)

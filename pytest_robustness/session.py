@@ -22,10 +22,10 @@ from pytest_robustness.sharing import Sharing
 
 if TYPE_CHECKING:
     from pytest_robustness.cache import OutcomeStore
-    from pytest_robustness.engine import Engine
     from pytest_robustness.loading import ImageSet
     from pytest_robustness.records import Provenance, Results, Verdict
     from pytest_robustness.running import Precision
+    from pytest_robustness.trust import Trust
 
 __all__ = [
     "CHECKPOINT_SECONDS",
@@ -192,7 +192,7 @@ class Session:
         self._runs: dict[str, Provenance] = {}
         self._config = config
         self._verdicts: dict[str, Sequence[Verdict]] = {}
-        self._engines: dict[tuple[int, int, str, int], Engine] = {}
+        self._trusted: dict[tuple[int, int, str, int], Trust] = {}
         self._open = contextlib.ExitStack()
         self._internal_error = False
         self._lost_worker = False
@@ -201,16 +201,17 @@ class Session:
         # The first verdict is written at once: it replaces the complete results of a run before.
         self._checkpoint_at = 0.0
 
-    def engine(self, model: Any, images: "ImageSet", device: str, seed: int) -> "Engine":
-        """The engine of this model and these images: tests that share both share the answers."""
+    def trust(self, model: Any, images: "ImageSet", device: str, seed: int) -> "Trust":
+        """The engine of this model and these images, with its checks: tests that share both share the answers."""
         from pytest_robustness.engine import Engine
+        from pytest_robustness.trust import Trust
 
         key = (id(model), id(images), device, seed)
-        if key not in self._engines:
+        if key not in self._trusted:
             # Each holds its model: a fixture that builds a model per test must not fill the memory.
-            while len(self._engines) >= 4:
-                del self._engines[next(iter(self._engines))]
-            self._engines[key] = Engine(
+            while len(self._trusted) >= 4:
+                del self._trusted[next(iter(self._trusted))]
+            engine = Engine(
                 model,
                 images,
                 device=device,
@@ -223,7 +224,8 @@ class Session:
                 run=self.distribution.run,
                 progress=self.progress,
             )
-        return self._engines[key]
+            self._trusted[key] = Trust(engine)
+        return self._trusted[key]
 
     @functools.cached_property
     def store(self) -> "OutcomeStore | None":

@@ -7,6 +7,7 @@ import torch
 
 from pytest_robustness.attacks.accounting import Counted, attacked
 from pytest_robustness.attacks.goals import Mimic, Miss
+from pytest_robustness.attacks.problem import slopes
 from pytest_robustness.errors import InputError
 from pytest_robustness.norms import project
 from pytest_robustness.recent import Recent
@@ -125,6 +126,12 @@ class Stressing:
         """The directions, because the model is another one now."""
         self._directions.clear()
         self._costs.clear()
+
+    def gradients(self, batch: Batch, at_a_time: int) -> Images:
+        """The gradient of each image's log-odds against its accepted classes, as a search takes it."""
+        asked = _Asked(self._model, batch.ids, at_a_time, self._model.searches_coarsely)
+        every = asked.select(torch.arange(len(batch.ids), device=batch.images.device))
+        return slopes(every, Miss(batch.accepted), batch.images, "log-odds", 1).gradients
 
     def perturbed(self, batch: Batch, perturbation: Perturbation, strengths: Strengths) -> Images:
         """The images, each at its strength, clamped to [0, 1]; InputError where the stress returns something else."""

@@ -2,9 +2,12 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
+
+from pytest_robustness.doubts import CHECKS
 
 HOLDS = """
 from pytest_robustness import Blend
@@ -140,11 +143,11 @@ def test_a_marker_chooses_the_images_and_the_nearest_one_wins(project: pytest.Py
         ),
         (
             "image='dark/*'",
-            "test_it: expected @pytest.mark.robustness(images='pattern', shard='pairs'), got robustness(image='dark/*')",
+            "test_it: expected @pytest.mark.robustness(images='pattern', waive={'check': 'reason'}, shard='pairs'), got robustness(image='dark/*')",
         ),
         (
             "'dark/*'",
-            "test_it: expected @pytest.mark.robustness(images='pattern', shard='pairs'), got robustness('dark/*')",
+            "test_it: expected @pytest.mark.robustness(images='pattern', waive={'check': 'reason'}, shard='pairs'), got robustness('dark/*')",
         ),
     ],
 )
@@ -153,6 +156,89 @@ def test_a_marker_that_means_nothing_is_refused(project: pytest.Pytester, marker
     result = run(project)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert message in result.outlines
+
+
+ROUNDED = """
+import torch
+from brightness import Brightness
+
+class Rounded(Brightness):
+    def forward(self, images):
+        return super().forward((images * 255).round() / 255)
+"""
+ATTACKED = """
+import pytest
+from pytest_robustness import FGSM
+
+{marker}
+def test_fgsm(robustness):
+    robustness.assert_accuracy(FGSM(), 0.05, at_least=0.5)
+
+@pytest.mark.robustness(waive={{"unbounded": "so is its gradient"}})
+def test_each(robustness, robustness_image):
+    robustness.assert_holds_until(robustness_image, FGSM(), 0.05, levels=1)
+"""
+
+
+@pytest.fixture
+def rounded(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """The project with a model that rounds what it is shown, and so has no gradient."""
+    project.makepyfile(rounded=ROUNDED)
+    monkeypatch.delitem(sys.modules, "rounded", raising=False)
+    conftest = project.path / "conftest.py"
+    text = conftest.read_text(encoding="utf-8")
+    conftest.write_text(text.replace("from brightness import Brightness", "from rounded import Rounded as Brightness"))
+    return project
+
+
+def test_a_gate_that_passed_an_attack_not_to_be_believed_is_untrusted(rounded: pytest.Pytester) -> None:
+    rounded.makepyfile(ATTACKED.format(marker=""))
+    result = run(rounded, "-k", "test_fgsm", "--robustness-json=out.json")
+    result.assert_outcomes(failed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert (
+        "accuracy under FGSM() at epsilon 12.75/255 >= 0.5\n"
+        "accuracy 1 (6 of 6, 95 % interval 0.541 to 1.000), required >= 0.5\n"
+        "untrusted, gradients: the gradient with respect to the image is zero at 6 of 6 images; look for rounding, thresholds, "
+        "saturation and divisions by zero in the model's forward, or gate on Square(), which needs no gradient, or "
+        "waive={'gradients': 'why it does not count'}\n"
+        "untrusted, unbounded: PGD() leaves 6 of 6 images right in a ball that holds every image, guessing leaves 3; look for "
+        "what hides the gradient, or leads it astray, in the model's forward, or waive={'unbounded': 'why it does not count'}\n"
+    ) in result.stdout.str()
+    assert "  in doubt: gradients: the gradient with respect to the image is zero at 6 of 6" in result.outlines
+    (verdict,) = results(rounded)["verdicts"]
+    assert (verdict["status"], verdict["measured"]) == ("untrusted", 1.0)
+    assert verdict["checks"] == [*CHECKS[:5], "gradients", "unbounded", "black-box"]
+    assert [(doubt["check"], doubt["waiver"]) for doubt in verdict["doubts"]] == [("gradients", ""), ("unbounded", "")]
+
+
+def test_doubts_are_waived_by_markers_of_which_the_nearest_wins_for_each_check(rounded: pytest.Pytester) -> None:
+    marker = "pytestmark = pytest.mark.robustness(waive={'gradients': 'rounded on purpose', 'unbounded': 'the same'})"
+    rounded.makepyfile(ATTACKED.format(marker=marker))
+    result = run(rounded, "--robustness-json=out.json", "--robustness-report=out.html")
+    result.assert_outcomes(passed=7)
+    waivers = {
+        verdict["test"].partition("::")[2].partition("[")[0]: [doubt["waiver"] for doubt in verdict["doubts"]]
+        for verdict in results(rounded)["verdicts"]
+    }
+    assert waivers == {
+        "test_fgsm": ["rounded on purpose", "the same"],
+        "test_each": ["rounded on purpose", "so is its gradient"],
+    }
+    assert "  waived: unbounded: so is its gradient" in result.outlines
+    assert "waived: so is its gradient" in (rounded.path / "out.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("asked", ["robustness", "robustness_image"])
+def test_a_waiver_that_means_nothing_is_refused(project: pytest.Pytester, asked: str) -> None:
+    project.makepyfile(
+        f"import pytest\n@pytest.mark.robustness(waive={{'gradient': 'why'}})\ndef test_it({asked}): pass\n"
+    )
+    result = run(project)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert (
+        f"test_it: expected waive to name checks out of {', '.join(CHECKS)}, got 'gradient'; did you mean 'gradients'?"
+    ) in result.outlines
 
 
 def test_a_plain_assert_on_a_measurement_explains_itself(project: pytest.Pytester) -> None:

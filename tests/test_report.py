@@ -8,6 +8,7 @@ import pytest
 
 from pytest_robustness.records import (
     Case,
+    Doubt,
     Evaluation,
     Ladder,
     Outcome,
@@ -214,3 +215,42 @@ def test_the_page_tells_what_an_attack_took_which_one_broke_an_image_and_whose_i
     assert "shown to the model by the attack, and not returned" in page
     assert page.count("<dt>Attacks of</dt>") == 2
     assert "<dd>foolbox 3.3.4</dd><dt>Attacks of</dt><dd>torchattacks 3.5.1</dd>" in re.sub(r">\s+<", "><", page)
+
+
+DOUBTS = (
+    Doubt("gradients", "the gradient is zero at 8 of 8 images", "look for rounding"),
+    Doubt("repeatable", "logits differ", "switch off dropout", HOSTILE),
+)
+
+
+def test_doubts_are_told_once_for_all_items_of_a_test() -> None:
+    items = [
+        verdict(
+            f"t.py::test_b[{i}]", "untrusted", claim="holds", checks=("gradients", "repeatable"), doubts=DOUBTS, n=1
+        )
+        for i in range(3)
+    ]
+    results = Results(tuple(items), (RUN,))
+    (row,) = rows(results)
+    assert (row.status, row.checks, row.doubts) == ("untrusted", ("gradients", "repeatable"), DOUBTS)
+    assert headline(results) == "1 of 1 gates not passed"
+    assert list(gate_table(results))[2:5] == [
+        "holds                                         0 of 3      all       -  untrusted",
+        "  in doubt: gradients: the gradient is zero at 8 of 8 images",
+        "  waived: repeatable: <img src=x onerror=alert(1)>",
+    ]
+
+
+def test_the_page_has_doubts_with_remedies_and_waivers_with_reasons() -> None:
+    waived = verdict("t.py::test_a", checks=("repeatable", "company"), doubts=DOUBTS[1:])
+    items = [verdict(f"t.py::test_b[{i}]", "untrusted", claim="holds", doubts=DOUBTS[:1], n=1) for i in range(3)]
+    text = render(Results((waived, *items), (RUN,)))
+    page = Page(text)
+    words = " ".join(" ".join(page.words).split())
+    assert "Whether attacks may be believed" in words
+    assert "gradients the gradient is zero at 8 of 8 images look for rounding" in words
+    assert f"repeatable logits differ waived: {HOSTILE}" in words
+    assert "Checks of the attack: repeatable, company" in words
+    assert HOSTILE not in text
+    assert text.count("the gradient is zero") == 1
+    assert "Whether attacks may be believed" not in render(Results((verdict("t.py::test_a"),), (RUN,)))

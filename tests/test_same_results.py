@@ -182,6 +182,38 @@ def test_two_workers_agree_with_one_process_and_together_ask_the_model_no_more(b
     assert asked(big) <= single
 
 
+ATTACKED = """
+import pytest
+from pytest_robustness import FGSM, PGD
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_each(robustness, robustness_image, steps):
+    robustness.assert_holds_until(robustness_image, PGD(steps=steps), 0.01, levels=1)
+
+def test_all(robustness):
+    robustness.assert_accuracy(PGD(steps=2), 0.01, at_least=0.5)
+"""
+
+
+def test_doubts_are_the_same_in_any_selection_and_on_any_worker(big: pytest.Pytester) -> None:
+    big.makepyfile(test_it=ATTACKED)
+    conftest = big.path / "conftest.py"
+    text = conftest.read_text(encoding="utf-8")
+    conftest.write_text(text.replace("super().forward(images)", "super().forward((images * 255).round() / 255)"))
+    path = alone(big)
+    everything, once = entries(path), digest(path)
+    assert '"status": "untrusted"' in everything["test_all"]
+    assert len({text.partition('"doubts": ')[2].partition('"test": ')[0] for text in everything.values()}) == 1
+    share = entries(alone(big, "-k", "dark_03 or bright_07 or test_all"))
+    assert share == {test: everything[test] for test in share}
+    asked(big)
+    assert digest(alone(big, "-p", "no:cacheprovider")) == once
+    single = asked(big)
+    assert digest(on_two_workers(big)) == once
+    # What a worker asks to get to know the model and its answers, the other asks too; what is attacked, one of them.
+    assert sum(asked(big).values()) < 1.5 * sum(single.values())
+
+
 def test_whole_chunks_alone_keep_workers_from_asking_the_same(big: pytest.Pytester) -> None:
     """Without anything that they share: each image of each test is met by one worker."""
     with (big.path / "conftest.py").open("a", encoding="utf-8") as conftest:

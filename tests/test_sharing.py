@@ -106,7 +106,7 @@ def test_what_is_no_shard_is_refused(shared: pytest.Pytester) -> None:
         (
             "shard='pair'",
             "robustness",
-            "test_it: expected @pytest.mark.robustness(images='pattern', shard='pairs'), got robustness(shard='pair')",
+            "test_it: expected @pytest.mark.robustness(images='pattern', waive={'check': 'reason'}, shard='pairs'), got robustness(shard='pair')",
         ),
         (
             "shard='pairs'",

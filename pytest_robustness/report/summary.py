@@ -3,7 +3,7 @@
 import collections
 from dataclasses import dataclass
 
-from pytest_robustness.records import Provenance, Results, Status, Verdict
+from pytest_robustness.records import Doubt, Provenance, Results, Status, Verdict
 
 __all__ = ["Row", "headline", "libraries", "rows"]
 
@@ -35,6 +35,16 @@ class Row:
     @property
     def failures(self) -> tuple[Verdict, ...]:
         return tuple(verdict for verdict in self.verdicts if verdict.status != "pass")
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The checks that its attack has been through."""
+        return tuple(dict.fromkeys(name for verdict in self.verdicts for name in verdict.checks))
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What they found, each once: items of one test share the attack."""
+        return tuple(dict.fromkeys(doubt for verdict in self.verdicts for doubt in verdict.doubts))
 
 
 def rows(results: Results) -> tuple[Row, ...]:

@@ -9,6 +9,7 @@ from pytest_robustness.report.summary import headline, rows
 __all__ = ["gate_table"]
 
 _CLAIM = 41
+_WIDTH = 80
 
 
 def gate_table(results: Results) -> Iterator[str]:
@@ -23,4 +24,9 @@ def gate_table(results: Results) -> Iterator[str]:
         verdict = "xfail" if row.expected else row.status
         yield f"{first:{_CLAIM}} {row.measured:>10} {row.required:>8} {row.margin:>7}  {verdict}"
         yield from (f"  {line}" for line in more)
+        for doubt in row.doubts:
+            said = (
+                f"waived: {doubt.check}: {doubt.waiver}" if doubt.waiver else f"in doubt: {doubt.check}: {doubt.said}"
+            )
+            yield from textwrap.wrap(said, _WIDTH, initial_indent="  ", subsequent_indent="    ")
     yield headline(results)
