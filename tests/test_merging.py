@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from pytest_robustness.__main__ import main
+from pytest_robustness.doubts import judged
 from pytest_robustness.errors import InputError
 from pytest_robustness.matrices import TargetedMatrix
 from pytest_robustness.merging import Part, merged
 from pytest_robustness.rate_gates import RateAtMost
-from pytest_robustness.records import Case, Matrix, Picture, Provenance, Results, Status, Verdict
+from pytest_robustness.records import Case, Doubt, Matrix, Picture, Provenance, Results, Status, Verdict
 from pytest_robustness.shards import Shard
 
 RUN = Provenance(
@@ -230,8 +231,8 @@ def matrix(cells: tuple[str, ...]) -> Matrix:
 def rate(
     cells: tuple[str, ...], shard: str = "", at_most: float = 0.5, test: str = "t.py::pairs", **fields: Any
 ) -> Verdict:
-    judged = RateAtMost("modify", at_most, "median").judge(TargetedMatrix(matrix(cells)), part=shard)
-    return dataclasses.replace(judged, test=test, run=RUN.key, **fields)
+    found = RateAtMost("modify", at_most, "median").judge(TargetedMatrix(matrix(cells)), part=shard)
+    return dataclasses.replace(found, test=test, run=RUN.key, **fields)
 
 
 def shares(**settings: Any) -> list[Part]:
@@ -242,9 +243,21 @@ def shares(**settings: Any) -> list[Part]:
 @pytest.mark.parametrize("xfail", [False, True])
 def test_a_gate_over_pairs_is_judged_with_those_of_all_shards(at_most: float, status: str, xfail: bool) -> None:
     """The medians of the shards alone are 0.6 and 0.25, and that of all pairs 7/24 = 0.2917."""
-    (judged,) = merged(shares(at_most=at_most, expected=xfail)).verdicts
-    assert judged == rate(CELLS, at_most=at_most, expected=xfail and status == "fail")
-    assert (judged.status, judged.measured) == (status, pytest.approx(7 / 24))
+    (found,) = merged(shares(at_most=at_most, expected=xfail)).verdicts
+    assert found == rate(CELLS, at_most=at_most, expected=xfail and status == "fail")
+    assert (found.status, found.measured) == (status, pytest.approx(7 / 24))
+
+
+@pytest.mark.parametrize("waiver", ["", "on purpose"])
+def test_a_pass_in_doubt_is_untrusted_when_it_is_merged_too(waiver: str) -> None:
+    doubts = [Doubt("gradients", "zero at 3 of 8 images", "use Square()", waiver)]
+    parts = [
+        part(n, 2, judged(rate(cells, f"shard {n} of 2"), ["gradients"], doubts))
+        for n, cells in enumerate(SHARES, start=1)
+    ]
+    assert all(v.status == "undecided" for own in parts for v in own.results.verdicts)
+    assert merged(parts).verdicts == (judged(rate(CELLS), ["gradients"], doubts),)
+    assert bool(merged(parts).failed) == (not waiver)
 
 
 def test_gates_behind_one_that_fails_are_left_out_as_the_test_would_have_ended_there() -> None:
@@ -262,13 +275,13 @@ def test_a_gate_over_pairs_of_which_some_are_missing_stays_undecided() -> None:
     )
     # On the third shard the test was skipped.
     for settings in ({}, {"partial": True}):
-        (judged,) = merged([one, other, empty], **settings).verdicts
-        assert judged == dataclasses.replace(rate(CELLS, "shards 1 and 2 of 3"), expected=False)
-        assert judged.reason.startswith(
+        (found,) = merged([one, other, empty], **settings).verdicts
+        assert found == dataclasses.replace(rate(CELLS, "shards 1 and 2 of 3"), expected=False)
+        assert found.reason.startswith(
             "shards 1 and 2 of 3: 13 of 13 planned pairs, judged when all shards are merged\n"
         )
-    (judged,) = merged([one], partial=True).verdicts
-    assert judged.reason.startswith("shard 1 of 3: 6 of 13 planned pairs, ")
+    (found,) = merged([one], partial=True).verdicts
+    assert found.reason.startswith("shard 1 of 3: 6 of 13 planned pairs, ")
     assert merged([one, other, empty]).failed
 
 
@@ -285,8 +298,8 @@ def test_a_gate_over_pairs_that_failed_with_an_error_on_a_shard_is_that_error() 
 def test_a_gate_that_nothing_was_tried_for_on_any_shard_is_an_error_as_in_one_run() -> None:
     nothing = ("-*2", "-*2")
     parts = [part(n, 2, rate(nothing, f"shard {n} of 2", test="t.py::TestIt::test_a[b::c]")) for n in (1, 2)]
-    (judged,) = merged(parts).verdicts
-    assert judged == Verdict(
+    (found,) = merged(parts).verdicts
+    assert found == Verdict(
         gate="error",
         claim="test_a[b::c]",
         status="error",
@@ -306,8 +319,8 @@ def test_shards_with_other_gates_in_a_test_are_refused() -> None:
 
 def test_a_rule_of_a_tests_own_over_pairs_stays_undecided() -> None:
     rule = verdict("t.py::pairs", "undecided", gate="own-rule", claim="the rule of pairs", reason="shard 1 of 2: part")
-    (judged,) = merged([part(1, 2, rule), part(2, 2, dataclasses.replace(rule, reason="shard 2 of 2: part"))]).verdicts
-    assert judged == rule
+    (found,) = merged([part(1, 2, rule), part(2, 2, dataclasses.replace(rule, reason="shard 2 of 2: part"))]).verdicts
+    assert found == rule
     assert merged([part(1, 1, rule)]).failed == (rule,)
 
 
