@@ -19,9 +19,9 @@ from pytest_robustness.shards import Shard
 
 __all__ = ["Part", "merged"]
 
-# On what device a shard runs, and how its model is run there, is its own matter.
+# On what device a shard runs, how its model is run there, and where its images lie are its own matter.
 _OF_A_SESSION = ("versions", "precision")
-_OF_A_TEST = ("model", "model_digest", "images", "images_digest", "n", "classes", "seed")
+_OF_A_TEST = ("model", "model_digest", "images_digest", "n", "classes", "seed")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,12 @@ import pytest
 
 from pytest_robustness.attacks import PGD
 from pytest_robustness.engine import Engine
+from pytest_robustness.loading import image_folder
 from pytest_robustness.matrices import merged
+from pytest_robustness.records import Matrix
 from pytest_robustness.robustness import Robustness
 from pytest_robustness.shards import Shard, items_digest
+from tests.test_real_model import DATA, published
 from tests.test_same_results import asked, big
 from tests.test_targeted import Bands, paint
 
@@ -193,7 +196,7 @@ def test_the_matrices_of_all_shards_are_that_of_one_run(tmp_path: Path, choice: 
     """Also where a shard has none of the images, and where one of them is wrong when clean."""
     images = paint(tmp_path / "images")
 
-    def record(shard: Shard | None) -> Any:
+    def record(shard: Shard | None) -> Matrix:
         engine = Engine(Bands(), images, device="cpu")
         return Robustness(engine, shard=shard).targeted_matrix(PGD(), 8 / 255, **choice).record
 
@@ -201,6 +204,22 @@ def test_the_matrices_of_all_shards_are_that_of_one_run(tmp_path: Path, choice: 
     assert whole.examples
     parts = [record(Shard(number, of)) for number in range(1, of + 1)]
     assert merged(parts) == merged(parts[::-1]) == whole
+
+
+@pytest.mark.real_model
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real model: ../shared/data is not there")
+def test_the_matrices_of_all_shards_of_a_real_model_are_that_of_one_run_to_the_last_digit() -> None:
+    """Whose batches are others: 360 pairs of 40 images, of which a shard has a third."""
+    images = image_folder(DATA / "cifar10" / "images")
+    model = published("cifar_resnet20")
+
+    def record(shard: Shard | None) -> Matrix:
+        engine = Engine(model, images, device="cpu")
+        return Robustness(engine, shard=shard).targeted_matrix(PGD(steps=5), 2 / 255, images_per_class=4).record
+
+    whole = record(None)
+    assert whole.planned == 360
+    assert merged([record(Shard(number, 3)) for number in (1, 2, 3)]) == whole
 
 
 def test_a_shard_attacks_the_pairs_of_its_own_images_alone(tmp_path: Path) -> None:
