@@ -88,7 +88,9 @@ def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
 ) -> None:
     """On one machine: the pytest command once for each shard, and the merge over what they leave."""
     _, tests, _ = BLOCKS
+    (pairs,) = re.findall(r"```python\n(.*?)```", SHARDING, flags=re.DOTALL)
     (project.path / "test_release.py").write_text(tests, encoding="utf-8")
+    (project.path / "test_pairs.py").write_text(pairs, encoding="utf-8")
     (project.path / "white.png").rename(project.path / "zebra.png")
     (workflow,) = re.findall(r"```yaml\n(.*?)```", SHARDING, flags=re.DOTALL)
     jobs = yaml.safe_load(workflow)["jobs"]
@@ -106,7 +108,9 @@ def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
     files = [path.name for path in project.path.glob(pattern)]
     assert len(files) == len(shards)
     assert main(["merge", *files, output, results, report, page]) in (0, 1)
-    assert Results.from_json((project.path / results).read_text(encoding="utf-8")).complete
+    whole = Results.from_json((project.path / results).read_text(encoding="utf-8"))
+    assert whole.complete
+    assert [v.status for v in whole.verdicts if v.gate == "modify-rate"] == ["pass"]
     assert (project.path / page).exists()
 
 
