@@ -12,6 +12,8 @@
   g  the common corruptions at 224 pixels on one CPU thread against imagecorruptions, image by image
   h  robust accuracy under the attacks of AutoAttack on one CPU thread against pyautoattack, image by image; measured once,
      in seconds of the processor, and only where it is named: it takes hours
+  i  every image towards every other class on one CPU thread: the time for a pair against a loop over the targets with
+     torchattacks, in seconds of the processor
 
 What is counted. Everything compared is measured in one run, in rounds that take turns; figures are medians over the
 rounds, with the smallest and the largest, and ratios are taken within a round. Everybody has the same classifier
@@ -21,7 +23,7 @@ own and is run once before it is measured. The others find their images decoded 
 each round with the path of a folder and a new engine, so that its seconds include listing, decoding and choosing how
 to run the model. In part b, items cost what pytest's clock says less what it says of the same suite with all but its
 first item dropped after collection; the cache on disk is off. Targets stand beside the ratios they are about: all
-images, and for a to e and g the CPU and the published CIFAR-10 classifier. In part h they are about the images that hold.
+images, and for a to e, g and i the CPU and the published CIFAR-10 classifier. In part h they are about the images that hold.
 """
 
 import argparse
@@ -41,6 +43,7 @@ from benchmarks.measure import Worker
 from benchmarks.parts import FULL, QUICK, Setting, attacks, cuda_name, gpu, memory, photos
 from benchmarks.suites import items, start
 from benchmarks.table import Section, render
+from benchmarks.targeted import every_target
 
 _PARTS: dict[str, Callable[[Setting], Iterator[Section]]] = {
     "a": attacks,
@@ -51,6 +54,7 @@ _PARTS: dict[str, Callable[[Setting], Iterator[Section]]] = {
     "f": gpu,
     "g": common_corruptions,
     "h": agreement,
+    "i": every_target,
 }
 _RECORD = Path(__file__).with_name("RESULTS.md")
 _VERSIONS = ("pytest-robustness", "torch", "foolbox", "torchattacks", "pyautoattack", "torchvision", "pillow", "pytest")

@@ -50,7 +50,7 @@ class Section:
     title: str
     ratio: str
     rows: Sequence[Row | Headline]
-    unit: Literal["seconds", "MB", "us/item"] = "seconds"
+    unit: Literal["seconds", "MB", "us/item", "ms/pair"] = "seconds"
     notes: Sequence[str] = ()
 
 

@@ -16,6 +16,9 @@ from benchmarks.measure import Figure, ended, interleaved
 from benchmarks.parts import differing, held
 from benchmarks.suites import Suite, counts, session_seconds
 from benchmarks.table import WIDTH, Headline, Row, Section, Target, render
+from benchmarks.targeted import Goal
+from benchmarks.targeted import ours as our_pairs
+from benchmarks.targeted import theirs as their_pairs
 from pytest_robustness import image_folder
 
 # Blocks the libraries that are measured against, which need not be there and are slow to import.
@@ -225,6 +228,18 @@ def test_both_cascades_break_what_any_attack_breaks_and_leave_what_is_wrong_when
     assert min(by_us.seconds, by_them.seconds) > 0
 
 
+def test_every_image_goes_towards_every_other_class_on_both_sides(tmp_path: Path) -> None:
+    pytest.importorskip("torchattacks")
+    copy_images(ROOT / "fixtures" / "images", tmp_path, per_class=1)
+    goal = Goal("fixtures_plain", tmp_path, 8, 5)
+    by_us, by_them = our_pairs(goal), their_pairs(goal)
+    # All are right when clean.
+    assert by_us.pairs == by_them.pairs == 12 * 11
+    # Ours ends at the first success, and tries the edge of the ball as well.
+    assert 0 < by_them.reached <= by_us.reached <= by_us.pairs
+    assert min(by_us.seconds, by_them.seconds) > 0
+
+
 @pytest.mark.parametrize("stress", ["clean", "fgsm", "pgd", "blend"])
 def test_this_package_and_the_loop_by_hand_come_to_the_same_verdicts(folder: Path, stress: Stress) -> None:
     job = Job("fixtures_plain", folder, "cpu", stress, 1 / 255)
@@ -279,7 +294,7 @@ def test_the_command_prints_its_rows_with_positive_ratios(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "a,z"], "argument --only: expected parts out of a,b,c,d,e,f,g,h, got 'z'"),
+        (["--only", "a,z"], "argument --only: expected parts out of a,b,c,d,e,f,g,h,i, got 'z'"),
         (["--repeats", "0"], "argument --repeats: expected a whole number >= 1, got '0'"),
         (["--threads", "two"], "argument --threads: expected a whole number >= 1, got 'two'"),
     ],
