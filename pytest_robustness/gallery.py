@@ -47,12 +47,7 @@ class Gallery:
         for verdict in verdicts:
             shown = min(left, _images(verdict))
             left -= shown
-            # Of each image, the clean one and the stressed one.
-            yield (
-                verdict
-                if shown == _images(verdict)
-                else dataclasses.replace(verdict, pictures=verdict.pictures[: 2 * shown])
-            )
+            yield verdict if shown == _images(verdict) else _with(verdict, shown)
 
 
 def _test(nodeid: str) -> str:
@@ -60,4 +55,16 @@ def _test(nodeid: str) -> str:
 
 
 def _images(verdict: "Verdict") -> int:
-    return len(verdict.pictures) // 2
+    """Of each pictured image there are the clean one and the stressed one; a trace with pictures is one more."""
+    return len(verdict.pictures) // 2 + sum(bool(trace.frames[0].png) for trace in verdict.traces)
+
+
+def _with(verdict: "Verdict", images: int) -> "Verdict":
+    """The verdict with the pictures of so many images, those of failures first; a trace keeps its numbers."""
+    pictures = verdict.pictures[: 2 * images]
+    left, traces = images - len(pictures) // 2, []
+    for trace in verdict.traces:
+        pictured = bool(trace.frames[0].png)
+        traces.append(trace if not pictured or left > 0 else trace.without_pictures())
+        left -= pictured
+    return dataclasses.replace(verdict, pictures=pictures, traces=tuple(traces))

@@ -16,7 +16,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.rates import Rate, by_rows, ends, square
 from pytest_robustness.records import Case, Matrix, Pair
 
-__all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "merged", "surest"]
+__all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "illustrating", "merged", "surest"]
 
 # Of each end of each list: enough for a report to show, and few enough for a file of a thousand classes.
 _EXAMPLES = 5
@@ -320,6 +320,26 @@ def _surest(successes: Collection[Pair]) -> tuple[Mapping[str, Pair], Mapping[st
         by_true.setdefault(pair.true, pair)
         by_target.setdefault(pair.target, pair)
     return by_true, by_target
+
+
+def illustrating(matrix: Matrix) -> Mapping[str, Pair]:
+    """One of the examples for each of the four lists by name, "hardest to modify" and so on: of the class that is first in it and
+    has one, the success that the model is surest of."""
+    view = TargetedMatrix(matrix)
+    lists = {
+        "hardest to modify": (view.hardest_to_modify, "true"),
+        "easiest to modify": (view.easiest_to_modify, "true"),
+        "hardest to mimic": (view.hardest_to_mimic, "target"),
+        "easiest to mimic": (view.easiest_to_mimic, "target"),
+    }
+    sure = sorted(matrix.examples, key=lambda own: (-own.outcome.confidence, own.image, own.target))
+    found = {}
+    for name, (rates, side) in lists.items():
+        by_class = {getattr(pair, side): pair for pair in reversed(sure)}
+        first = next((by_class[rate.name] for rate in rates if rate.name in by_class), None)
+        if first is not None:
+            found[name] = first
+    return found
 
 
 def _parsed(text: str) -> Mapping[int, tuple[int, int]]:

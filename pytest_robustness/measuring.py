@@ -14,7 +14,7 @@ from pytest_robustness.curves import Curve
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import ImageSet, LabelledImage
-from pytest_robustness.matrices import TargetedMatrix
+from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.measurements import (
     Accuracy,
     BreakingPoint,
@@ -24,11 +24,12 @@ from pytest_robustness.measurements import (
 )
 from pytest_robustness.pairs import Targets, planned_pairs, tallied
 from pytest_robustness.provenance import model_name
-from pytest_robustness.records import Evaluation, Ladder
+from pytest_robustness.records import Evaluation, Ladder, Matrix, Picture
 from pytest_robustness.search import climb, planned, sweep
 from pytest_robustness.shards import Shard
+from pytest_robustness.traces import Trace
 from pytest_robustness.types import Attack, Classifier, Perturbation, Voter, finds_nearest, fits
-from pytest_robustness.views import curves
+from pytest_robustness.views import Album, curves, pictures_towards
 
 __all__ = ["Chosen", "Measuring"]
 
@@ -44,7 +45,8 @@ _M = TypeVar(
 
 
 class Measuring:
-    """The measurements of a `Robustness`, whose `company` is told there; `measurements` keeps every one, in the order they were made.
+    """The measurements of a `Robustness`, whose `company` and `album` are told there; `measurements` keeps every one, in the
+    order they were made, and `pictures` what the examples of matrices look like.
 
     With a `shard`, a targeted matrix has the pairs of the shard's images.
     """
@@ -54,11 +56,14 @@ class Measuring:
         engine: Engine,
         *,
         company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
+        album: Album | None = None,
         shard: Shard | None = None,
     ) -> None:
         self.engine = engine
         self.shard = shard
-        self.measurements: list[_Measurement | Curve] = []
+        self.pictures: dict[Matrix, tuple[Picture, ...]] = {}
+        self._album = album if album is not None else Album()
+        self.measurements: list[_Measurement | Curve | Trace] = []
         self._company = company
 
     def accuracy(
@@ -253,7 +258,9 @@ class Measuring:
 
         Raises InputError as `Engine.targeted` does, for names that are no class, and where no pair is left to try.
         """
-        return self._measured(self._targeted_matrix(attack, epsilon, classes, images_per_class, targets))
+        found = self._measured(self._targeted_matrix(attack, epsilon, classes, images_per_class, targets))
+        self._picture(found.record, attack)
+        return found
 
     def _targeted_matrix(
         self,
@@ -276,6 +283,14 @@ class Measuring:
         wrong = {outcome.image for outcome in clean if not outcome.correct}
         record = tallied(engine.images, case, plan, pairs, outcomes, wrong)
         return TargetedMatrix(record, engine.computed["pairs"] - before, time.perf_counter() - started)
+
+    def _picture(self, matrix: Matrix, attack: Attack) -> None:
+        """Keep pictures of the examples at the ends of its lists, once, as far as there is room."""
+        if matrix not in self.pictures:
+            pairs = tuple(dict.fromkeys(illustrating(matrix).values()))
+            shown = pairs[: self._album.take(matrix.case.title, len(pairs))]
+            views = (pictures_towards(self.engine, pair, attack, matrix.case.strength) for pair in shown)
+            self.pictures[matrix] = tuple(itertools.chain.from_iterable(views))
 
     def _measured(self, measurement: _M) -> _M:
         self.measurements.append(measurement)

@@ -5,16 +5,16 @@ Where the shards ran on one device, the joined results are those of a run withou
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_robustness.doubts import judged
 from pytest_robustness.errors import InputError
 from pytest_robustness.gallery import Gallery
-from pytest_robustness.matrices import TargetedMatrix
+from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.matrices import merged as sum_of
 from pytest_robustness.rate_gates import RateAtMost
-from pytest_robustness.records import Provenance, Results, Verdict
+from pytest_robustness.records import Matrix, Picture, Provenance, Results, Verdict
 from pytest_robustness.shards import Shard
 
 __all__ = ["Part", "merged"]
@@ -214,11 +214,14 @@ def _joined(test: str, owners: Mapping[int, Sequence[Verdict]], of: int) -> "Seq
     every = [verdict for own in owners.values() for verdict in own]
     if all(verdict.status != "undecided" for verdict in every) and len(owners) == 1:
         return every
-    ended = [verdict for verdict in every if verdict.status != "undecided"]
+    ended: dict[tuple[str, str], Verdict] = {}
+    for verdict in every:
+        if verdict.status != "undecided":
+            ended.setdefault((verdict.gate, verdict.reason), verdict)
     if ended:
         # Of what a test does after an error nothing is known.
-        return [next(own) for _, own in itertools.groupby(ended, key=lambda verdict: (verdict.gate, verdict.reason))]
-    asked = {tuple((verdict.gate, verdict.claim) for verdict in own): number for number, own in owners.items()}
+        return list(ended.values())
+    asked = {tuple((v.gate, v.claim, len(v.matrices)) for v in own): number for number, own in owners.items()}
     if len(asked) > 1:
         one, other = list(asked.values())[:2]
         raise InputError(
@@ -240,21 +243,43 @@ def _judged(test: str, verdicts: Sequence[Verdict], part: str) -> Verdict:
     """The gate over the pairs of these shards, which are all or but a `part` of them, as `shards 1 and 3 of 8`."""
     first = verdicts[0]
     gate = RateAtMost.of_verdict(first)
-    if gate is None:
-        # A rule of a test's own, which nobody knows here.
-        return dataclasses.replace(first, expected=False)
+    # What the last verdict of a test has besides was measured beside it.
     try:
-        matrix = sum_of([verdict.matrices[0] for verdict in verdicts])
-        verdict = gate.judge(TargetedMatrix(matrix), part=part)
-        # On one device every shard was in the same doubts: the checks look at images of the whole set.
-        checks, doubts = ([one for own in verdicts for one in getattr(own, name)] for name in ("checks", "doubts"))
-        verdict = judged(verdict, tuple(dict.fromkeys(checks)), tuple(dict.fromkeys(doubts)))
+        matrices = tuple(sum_of(shares) for shares in zip(*(verdict.matrices for verdict in verdicts), strict=True))
     except InputError as error:
-        name, bracket, parameters = test.partition("[")
-        claim = f"{name.rpartition('::')[2]}{bracket}{parameters}"
-        verdict = Verdict(gate="error", claim=claim, status="error", reason=str(error))
-    expected = first.expected and verdict.status not in ("pass", "undecided")
-    return dataclasses.replace(verdict, test=test, run=first.run, expected=expected)
+        raise InputError(f"{test}: {error}") from None
+    found = first
+    # A rule of a test's own is known to nobody here, and stays undecided.
+    if gate is not None:
+        try:
+            found = gate.judge(TargetedMatrix(matrices[0]), part=part)
+        except InputError as error:
+            name, bracket, parameters = test.partition("[")
+            claim = f"{name.rpartition('::')[2]}{bracket}{parameters}"
+            return Verdict("error", claim, "error", str(error), test=test, run=first.run, expected=first.expected)
+        # On one device every shard was in the same doubts: the checks look at images of the whole set.
+        checks = dict.fromkeys(check for verdict in verdicts for check in verdict.checks)
+        doubts = dict.fromkeys(doubt for verdict in verdicts for doubt in verdict.doubts)
+        found = judged(found, tuple(checks), tuple(doubts))
+    return dataclasses.replace(
+        found,
+        matrices=matrices,
+        pictures=tuple(view for matrix in matrices for view in _pictures(matrix, verdicts)),
+        traces=first.traces,
+        test=test,
+        run=first.run,
+        expected=first.expected and found.status not in ("pass", "undecided"),
+    )
+
+
+def _pictures(matrix: Matrix, verdicts: Sequence[Verdict]) -> Iterator[Picture]:
+    """Those of the matrix' examples, clean and attacked, as far as a shard has made them: each pictures examples of its own share."""
+    known: dict[tuple[str, str], tuple[Picture, Picture]] = {}
+    for verdict in verdicts:
+        for clean, attacked in zip(verdict.pictures[::2], verdict.pictures[1::2], strict=True):
+            known.setdefault((attacked.image, attacked.caption), (clean, attacked))
+    for pair in dict.fromkeys(illustrating(matrix).values()):
+        yield from known.get((pair.image, pair.caption), ())
 
 
 def _listed(numbers: Sequence[int]) -> str:

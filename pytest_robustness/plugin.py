@@ -129,7 +129,8 @@ def robustness(
 
 def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) -> "Robustness":
     """The item's `Robustness`, one for all who ask for it."""
-    from pytest_robustness.robustness import Album, Robustness
+    from pytest_robustness.robustness import Robustness
+    from pytest_robustness.views import Album
 
     if _ROBUSTNESS not in item.stash:
         session = item.config.stash[_SESSION]

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.shards import Shard
+from pytest_robustness.traces import Trace
 
 __all__ = [
     "SCHEMA",
@@ -183,6 +184,11 @@ class Pair:
     target: str
     outcome: Outcome
 
+    @property
+    def caption(self) -> str:
+        """What is written below its picture."""
+        return f"towards {self.target}"
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -265,7 +271,8 @@ class Verdict:
     the bar is cleared, in the unit of the gate) are None where the gate measured nothing, as in an error.
     `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
-    through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about.
+    through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces` are those that
+    the test made beside it.
     """
 
     gate: str
@@ -284,6 +291,7 @@ class Verdict:
     pictures: tuple[Picture, ...] = ()
     checks: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    traces: tuple[Trace, ...] = ()
     test: str = ""
     run: str = ""
     expected: bool = False

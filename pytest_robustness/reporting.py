@@ -43,6 +43,8 @@ def verdicts(
         found.append(_error(item, raised))
     elif not gate_failed and (raised is not None or (made is not None and made.measurements)):
         found.append(_own_rule(item, raised, made))
+    if made is not None and made.measurements:
+        found[-1] = _showing(found[-1], made)
     run = made.engine.provenance.key if made is not None and found else ""
     return [
         dataclasses.replace(
@@ -53,6 +55,21 @@ def verdicts(
         )
         for v in found
     ]
+
+
+def _showing(verdict: "Verdict", made: "Robustness") -> "Verdict":
+    """The verdict with the traces and matrices that were measured beside it."""
+    from pytest_robustness.matrices import TargetedMatrix
+    from pytest_robustness.traces import Trace
+
+    traces = tuple(measurement for measurement in made.measurements if isinstance(measurement, Trace))
+    measured = (own.record for own in made.measurements if isinstance(own, TargetedMatrix))
+    judged = {matrix for own in made.verdicts for matrix in own.matrices}
+    matrices = tuple(matrix for matrix in dict.fromkeys(measured) if matrix not in judged)
+    views = tuple(view for matrix in matrices for view in made.pictures[matrix])
+    return dataclasses.replace(
+        verdict, traces=traces, matrices=verdict.matrices + matrices, pictures=verdict.pictures + views
+    )
 
 
 def _error(item: pytest.Item, raised: BaseException) -> "Verdict":

@@ -1,8 +1,7 @@
 """The one object a test or a notebook talks to: measurements, and assertions over them."""
 
-import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pytest_robustness.corruption_error import ALEXNET
@@ -20,6 +19,7 @@ from pytest_robustness.gates import (
     NotBrokenUpTo,
     VoteRecovers,
 )
+from pytest_robustness.loading import LabelledImage
 from pytest_robustness.measurements import BreakingPoints, worst_first
 from pytest_robustness.measuring import Chosen, Measuring
 from pytest_robustness.pairs import Targets
@@ -27,29 +27,15 @@ from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Evaluation, Picture, Verdict
 from pytest_robustness.search import sweep
 from pytest_robustness.shards import Shard
+from pytest_robustness.traces import Trace
+from pytest_robustness.tracing import trace
 from pytest_robustness.trust import Trust
 from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest, fits
-from pytest_robustness.views import pictures
+from pytest_robustness.views import Album, pictures
 
-__all__ = ["Album", "Robustness"]
+__all__ = ["Robustness"]
 
 _IMAGENET_CLASSES = 1000
-
-
-class Album:
-    """How many failing images may still be pictured, in all and of one claim: a big failure must stay readable."""
-
-    def __init__(self, *, limit: int = 20, per_claim: int = 5) -> None:
-        self._left = limit
-        self._per_claim = per_claim
-        self._taken: collections.Counter[str] = collections.Counter()
-
-    def take(self, claim: str, wanted: int) -> int:
-        """As many as are wanted and left."""
-        taken = min(wanted, self._left, self._per_claim - self._taken[claim])
-        self._left -= taken
-        self._taken[claim] += taken
-        return taken
 
 
 class Robustness(Measuring):
@@ -78,12 +64,41 @@ class Robustness(Measuring):
         trust: Trust | None = None,
         shard: Shard | None = None,
     ) -> None:
-        super().__init__(engine, company=company, shard=shard)
+        super().__init__(engine, company=company, album=album, shard=shard)
         self.verdicts: list[Verdict] = []
         self._fast = fast
-        self._album = album if album is not None else Album()
+        self._always_pictured = album is None
         self._waive = checked_waivers({} if waive is None else waive)
         self._trust = trust if trust is not None else Trust(engine)
+
+    def trace(
+        self,
+        image: LabelledImage | str,
+        attack: Attack,
+        epsilon: float,
+        target: str | None = None,
+        *,
+        steps: Collection[int] | None = None,
+    ) -> Trace:
+        """One attack on one image as it is altered: `print` it for a row per step.
+
+        The attack goes for the class `target`, without one for any that is not accepted. Step 0 is the image itself, step k where
+        the attack took its next gradient after k moves, and the last what it ended with: the image by which every other question
+        about this attack is answered. Frames are kept of `steps`, without them of 0, 1, 2, 4, 8 and so on, and of the last.
+
+        Raises InputError as `accuracy` does, for a perturbation, for more than one image, for an epsilon of 0, and for a
+        target that is no class or is accepted.
+        """
+        ids = self._ids(image)
+        if len(ids) != 1:
+            raise InputError(f"expected one image to follow an attack on, got {len(ids)}; ask for a trace of each")
+        self._check_attack(attack, "sweep")
+        self.engine.case(attack, epsilon)
+        pictured = self._always_pictured or self._album.take(f"trace of {ids[0]}", 1) == 1
+        with self.engine.steady():
+            found = trace(self.engine, ids[0], attack, epsilon, target=target, steps=steps, pictured=pictured)
+        self.measurements.append(found)
+        return found
 
     def assert_accuracy(
         self,
@@ -314,7 +329,8 @@ class Robustness(Measuring):
         strengths: Sequence[float],
         worst: Sequence[tuple[str, float]],
     ) -> None:
-        """Keep the verdict, with pictures of the worst images where it failed, and raise unless it passed and is trusted.
+        """Keep the verdict, with pictures of the worst images where it failed and of the examples of its matrix, and raise unless it
+        passed and is trusted.
 
         `strengths` are those at which something is required. On a shard, a gate over pairs has a part of them, and is judged when
         the shards are merged.
@@ -328,6 +344,10 @@ class Robustness(Measuring):
         if verdict.status != "pass" and stress is not None:
             shown = worst[: self._album.take(verdict.claim, len(worst))]
             views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
+        for matrix in verdict.matrices:
+            if matrix not in self.pictures and isinstance(stress, Attack):
+                self._picture(matrix, stress)
+                views += self.pictures[matrix]
         verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
         if fits(stress, Attack):
             found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]

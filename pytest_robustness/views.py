@@ -1,5 +1,6 @@
 """What is made of images for people to look at: pictures, and curves."""
 
+import collections
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 
@@ -8,11 +9,27 @@ from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.images import data_uri
 from pytest_robustness.memory import Ask
-from pytest_robustness.records import Picture
+from pytest_robustness.records import Pair, Picture
 from pytest_robustness.search import sweep
 from pytest_robustness.types import Attack, Perturbation
 
-__all__ = ["curves", "pictures"]
+__all__ = ["Album", "curves", "pictures", "pictures_towards"]
+
+
+class Album:
+    """How many failing images may still be pictured, in all and of one claim: a big failure must stay readable."""
+
+    def __init__(self, *, limit: int = 20, per_claim: int = 5) -> None:
+        self._left = limit
+        self._per_claim = per_claim
+        self._taken: collections.Counter[str] = collections.Counter()
+
+    def take(self, claim: str, wanted: int) -> int:
+        """As many as are wanted and left."""
+        taken = min(wanted, self._left, self._per_claim - self._taken[claim])
+        self._left -= taken
+        self._taken[claim] += taken
+        return taken
 
 
 def pictures(engine: Engine, image_id: str, stress: Attack | Perturbation, strength: float) -> tuple[Picture, Picture]:
@@ -22,6 +39,17 @@ def pictures(engine: Engine, image_id: str, stress: Attack | Perturbation, stren
     return (
         Picture(image_id, "clean", data_uri(batch.images[0]), clean),
         Picture(image_id, engine.case(stress, strength).at, data_uri(stressed.images[0]), after),
+    )
+
+
+def pictures_towards(engine: Engine, pair: Pair, attack: Attack, epsilon: float) -> tuple[Picture, Picture]:
+    """The image of a pair, clean and attacked towards its target, with the model's top-5 of each."""
+    target = engine.images.classes.index(pair.target)
+    (clean,) = engine.evaluate([pair.image]).outcomes
+    ((batch, attacked),) = engine.shown([(pair.image, epsilon, target)], attack)
+    return (
+        Picture(pair.image, "clean", data_uri(batch.images[0]), clean.top),
+        Picture(pair.image, pair.caption, data_uri(attacked.images[0]), pair.outcome.top),
     )
 
 

@@ -1,9 +1,11 @@
 """Which failures are pictured where there are many."""
 
+import dataclasses
 import itertools
 
 from pytest_robustness.gallery import Gallery
 from pytest_robustness.records import Picture, Verdict
+from pytest_robustness.traces import Frame, Trace
 
 
 def failed(images: int) -> Verdict:
@@ -63,3 +65,21 @@ def test_several_verdicts_of_an_item_share_its_room() -> None:
     gallery.take("test_b", [failed(2), failed(1)])
     gallery.take("test_a", [failed(1)])
     assert hung(gallery, "test_b", failed(2), failed(1)) == [2, 0]
+
+
+def traced(count: int, *, images: int = 0) -> Verdict:
+    """A verdict with so many traces, after the pictures of so many images."""
+    trace = Trace(
+        "image", "PGD()", "linf", ("cat",), "dog", False, "held", "cat 0.9", (Frame(0, 0.9, 0.1, 0.0, "data:"),)
+    )
+    return dataclasses.replace(failed(images), traces=(trace,) * count)
+
+
+def test_a_trace_takes_the_place_of_an_image_and_keeps_its_numbers_without_one() -> None:
+    gallery = Gallery(limit=3, per_test=3)
+    gallery.take("test_a", [traced(3, images=1)])
+    assert gallery.room("test_b") == 0
+    (kept,) = gallery.hang("test_a", [traced(3, images=1)])
+    assert len(kept.pictures) == 2
+    assert [trace.frames[0].png for trace in kept.traces] == ["data:", "data:", ""]
+    assert [trace.frames[0].subject for trace in kept.traces] == [0.9] * 3

@@ -16,7 +16,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.matrices import TargetedMatrix
 from pytest_robustness.merging import Part, merged
 from pytest_robustness.rate_gates import RateAtMost
-from pytest_robustness.records import Case, Doubt, Matrix, Picture, Provenance, Results, Status, Verdict
+from pytest_robustness.records import Case, Doubt, Matrix, Outcome, Pair, Picture, Provenance, Results, Status, Verdict
 from pytest_robustness.shards import Shard
 
 RUN = Provenance(
@@ -268,6 +268,27 @@ def test_gates_behind_one_that_fails_are_left_out_as_the_test_would_have_ended_t
     assert merged(parts).verdicts == (rate(CELLS, at_most=0.5), rate(CELLS, at_most=0.1))
 
 
+def test_pictures_of_pairs_are_those_of_the_examples_of_the_whole_that_a_shard_has_made() -> None:
+    def fallen(image: str, target: str, confidence: float) -> Pair:
+        outcome = Outcome(image, ("cat",), target, False, confidence, 0.0, ((target, confidence),))
+        return Pair(image, "cat" if target == "dog" else "dog", target, outcome)
+
+    def views(*pairs: Pair) -> tuple[Picture, ...]:
+        return tuple(Picture(p.image, caption, "data:", ()) for p in pairs for caption in ("clean", p.caption))
+
+    weak, sure, back = fallen("a.png", "dog", 0.6), fallen("b.png", "dog", 0.9), fallen("c.png", "cat", 0.7)
+    parts = []
+    for number, (cells, pairs, pictured) in enumerate(
+        zip(SHARES, ((weak, back), (sure,)), ((weak,), (sure,)), strict=True), start=1
+    ):
+        own = rate(cells, f"shard {number} of 2")
+        record = dataclasses.replace(own.matrices[0], examples=pairs)
+        parts.append(part(number, 2, dataclasses.replace(own, matrices=(record,), pictures=views(*pictured))))
+    (found,) = merged(parts).verdicts
+    assert found.matrices[0].examples == (sure, back)
+    assert found.pictures == views(sure)
+
+
 def test_a_gate_over_pairs_of_which_some_are_missing_stays_undecided() -> None:
     one, other, empty = (
         Part(f"{number}.json", Results((verdict,) if verdict else (), (RUN,), shard=Shard(number, 3, "tests")))
@@ -315,6 +336,25 @@ def test_shards_with_other_gates_in_a_test_are_refused() -> None:
     assert refusal(one, other) == (
         "t.py::pairs: expected the same gates on every shard, got others on shard 2 than on shard 1; run all of them on the same files"
     )
+
+
+def test_matrices_of_different_pairs_are_refused_with_the_name_of_the_test() -> None:
+    one, other = shares()
+    (own,) = other.results.verdicts
+    changed = dataclasses.replace(own, matrices=(dataclasses.replace(own.matrices[0], planned=14),))
+    assert refusal(one, part(2, 2, changed)) == (
+        "t.py::pairs: expected matrices of one run to merge, got ones whose planned differ: 13 and 14; run every shard with the same "
+        "tests and images"
+    )
+
+
+def test_a_matrix_that_was_measured_only_is_added_up_all_the_same() -> None:
+    rules = [
+        verdict("t.py::pairs", "undecided", gate="own-rule", claim="the rule", matrices=(matrix(cells),))
+        for cells in SHARES
+    ]
+    (found,) = merged([part(n, 2, rule) for n, rule in enumerate(rules, start=1)]).verdicts
+    assert (found.status, found.matrices) == ("undecided", (matrix(CELLS),))
 
 
 def test_a_rule_of_a_tests_own_over_pairs_stays_undecided() -> None:

@@ -1,8 +1,91 @@
-"""What became of an item: what pytest shows of it all."""
+"""What became of an item: what is in the results, and what pytest shows of it all."""
 
+import os
 import re
 
 import pytest
+
+from pytest_robustness.records import Results
+
+TRACES = """
+import pytest
+from pytest_robustness import PGD
+
+def test_trace(robustness, robustness_image):
+    found = robustness.trace(robustness_image, PGD(steps=3), 0.3, steps=[1])
+    assert found.last.distance <= 0.31
+
+def test_gate(robustness):
+    robustness.trace("dark/dark_2.png", PGD(), 0.01)
+    robustness.assert_accuracy(PGD(), 0.3, at_least=1)
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_traces_are_in_the_results_of_the_test_that_made_them(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
+    project.makepyfile(TRACES)
+    arguments = ("-p", "no:randomly", "-p", "no:cacheprovider", "-n", workers)
+    project.runpytest_subprocess(*arguments, "--robustness-json=out.json", "--robustness-report=out.html")
+    results = Results.from_json((project.path / "out.json").read_text(encoding="utf-8"))
+    by_test = {verdict.test.rpartition("::")[2]: verdict for verdict in results.verdicts}
+    assert len(by_test) == 7
+    assert by_test["test_gate"].status == "fail"
+    assert [trace.image for trace in by_test["test_gate"].traces] == ["dark/dark_2.png"]
+    own = by_test["test_trace[dark_1]"]
+    assert own.status == "pass"
+    assert own.reason.startswith("dark/dark_1.png under PGD(steps=3) at epsilon 0.3: ")
+    # Five of a test are pictured.
+    shown = [bool(by_test[name].traces[0].frames[0].png) for name in sorted(by_test) if "trace" in name]
+    assert shown == [True] * 5 + [False]
+    assert (project.path / "out.html").read_text(encoding="utf-8").count('<ol class="strip">') == 7
+
+
+MATRICES = """
+from pytest_robustness import PGD
+
+def test_rule(robustness):
+    assert robustness.targeted_matrix(PGD(), 0.2).overall.value < 1
+
+def test_gate(robustness):
+    robustness.targeted_matrix(PGD(), 0.2)
+    robustness.assert_accuracy(PGD(), 0.3, at_least=1)
+"""
+
+
+def test_matrices_are_in_the_results_with_pictures_of_their_examples(project: pytest.Pytester) -> None:
+    project.makepyfile(MATRICES)
+    run(project, "--robustness-json=out.json", "--robustness-report=out.html").assert_outcomes(passed=1, failed=1)
+    gate, rule = Results.from_json((project.path / "out.json").read_text(encoding="utf-8")).verdicts
+    # Brightness moves by at most epsilon: two of the six images fall, dark_2 and bright_2.
+    (matrix,) = rule.matrices
+    assert matrix.cells == ("- 1/3", "1/3 -")
+    assert sorted((pair.image, pair.caption) for pair in matrix.examples) == [
+        ("bright/bright_2.png", "towards dark"),
+        ("dark/dark_2.png", "towards bright"),
+    ]
+    assert [(picture.image, picture.caption) for picture in rule.pictures] == [
+        ("bright/bright_2.png", "clean"),
+        ("bright/bright_2.png", "towards dark"),
+        ("dark/dark_2.png", "clean"),
+        ("dark/dark_2.png", "towards bright"),
+    ]
+    assert gate.gate == "accuracy"
+    assert gate.matrices == (matrix,)
+    text = (project.path / "out.html").read_text(encoding="utf-8")
+    assert text.count('<section class="matrix">') == 1
+
+
+def test_without_a_report_traces_have_no_pictures(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "from pytest_robustness import PGD\n"
+        "def test_it(robustness):\n"
+        "    assert not robustness.trace('dark/dark_2.png', PGD(), 0.01).last.png\n"
+    )
+    run(project).assert_outcomes(passed=1)
+
 
 TESTS = """
 import pytest

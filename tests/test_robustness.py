@@ -21,7 +21,7 @@ from pytest_robustness import (
 )
 from pytest_robustness.corruptions import Corruption
 from pytest_robustness.curves import transparencies
-from pytest_robustness.robustness import Album
+from pytest_robustness.views import Album
 
 from .conftest import draw_grey
 

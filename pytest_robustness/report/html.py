@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import jinja2
 
 from pytest_robustness.records import Ladder, Results, strength_text
+from pytest_robustness.report.matrices import beside, matrices
 from pytest_robustness.report.summary import headline, libraries, rows
 
 __all__ = ["Curve", "curve", "render"]
@@ -38,6 +39,8 @@ def render(results: Results) -> str:
         headline=headline(results),
         rows=rows(results),
         curve=curve,
+        beside=beside,
+        matrices=matrices(results),
         libraries=libraries,
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
