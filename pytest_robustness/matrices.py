@@ -16,7 +16,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.rates import Rate, by_rows, ends, square
 from pytest_robustness.records import Case, Matrix, Pair
 
-__all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "illustrating", "merged"]
+__all__ = ["Rate", "TargetedMatrix", "cells_text", "exemplary", "illustrating", "merged", "surest"]
 
 # Of each end of each list: enough for a report to show, and few enough for a file of a thousand classes.
 _EXAMPLES = 5
@@ -289,11 +289,7 @@ def exemplary(matrix: Matrix, successes: Collection[Pair]) -> tuple[Pair, ...]:
     The ends are the five hardest and the five easiest to modify and to mimic; of each, the success that the model is
     surest of. A class that never fell has none.
     """
-    by_true: dict[str, Pair] = {}
-    by_target: dict[str, Pair] = {}
-    for pair in sorted(successes, key=lambda own: (-own.outcome.confidence, own.image, own.target)):
-        by_true.setdefault(pair.true, pair)
-        by_target.setdefault(pair.target, pair)
+    by_true, by_target = _surest(successes)
     view = TargetedMatrix(matrix)
     chosen: dict[tuple[str, str], Pair] = {}
     for rates, known in (
@@ -307,6 +303,25 @@ def exemplary(matrix: Matrix, successes: Collection[Pair]) -> tuple[Pair, ...]:
     return tuple(chosen[key] for key in sorted(chosen))
 
 
+def surest(successes: Collection[Pair]) -> tuple[Pair, ...]:
+    """Of each class the success that the model is surest of, one from it and one towards it, in the order of images and targets.
+
+    Of the successes of shards, `exemplary` needs no others.
+    """
+    chosen = {(pair.image, pair.target): pair for known in _surest(successes) for pair in known.values()}
+    return tuple(chosen[key] for key in sorted(chosen))
+
+
+def _surest(successes: Collection[Pair]) -> tuple[Mapping[str, Pair], Mapping[str, Pair]]:
+    """The surest success from each class, and towards each."""
+    by_true: dict[str, Pair] = {}
+    by_target: dict[str, Pair] = {}
+    for pair in sorted(successes, key=lambda own: (-own.outcome.confidence, own.image, own.target)):
+        by_true.setdefault(pair.true, pair)
+        by_target.setdefault(pair.target, pair)
+    return by_true, by_target
+
+
 def illustrating(matrix: Matrix) -> Mapping[str, Pair]:
     """One of the examples for each of the four lists by name, "hardest to modify" and so on: of the class that is first in it and
     has one, the success that the model is surest of."""
@@ -317,10 +332,10 @@ def illustrating(matrix: Matrix) -> Mapping[str, Pair]:
         "hardest to mimic": (view.hardest_to_mimic, "target"),
         "easiest to mimic": (view.easiest_to_mimic, "target"),
     }
-    surest = sorted(matrix.examples, key=lambda own: (-own.outcome.confidence, own.image, own.target))
+    sure = sorted(matrix.examples, key=lambda own: (-own.outcome.confidence, own.image, own.target))
     found = {}
     for name, (rates, side) in lists.items():
-        by_class = {getattr(pair, side): pair for pair in reversed(surest)}
+        by_class = {getattr(pair, side): pair for pair in reversed(sure)}
         first = next((by_class[rate.name] for rate in rates if rate.name in by_class), None)
         if first is not None:
             found[name] = first

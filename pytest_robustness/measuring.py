@@ -26,6 +26,7 @@ from pytest_robustness.pairs import Targets, planned_pairs, tallied
 from pytest_robustness.provenance import model_name
 from pytest_robustness.records import Evaluation, Ladder, Matrix, Picture
 from pytest_robustness.search import climb, planned, sweep
+from pytest_robustness.shards import Shard
 from pytest_robustness.traces import Trace
 from pytest_robustness.types import Attack, Classifier, Perturbation, Voter, finds_nearest, fits
 from pytest_robustness.views import Album, curves, pictures_towards
@@ -45,7 +46,10 @@ _M = TypeVar(
 
 class Measuring:
     """The measurements of a `Robustness`, whose `company` and `album` are told there; `measurements` keeps every one, in the
-    order they were made, and `pictures` what the examples of matrices look like."""
+    order they were made, and `pictures` what the examples of matrices look like.
+
+    With a `shard`, a targeted matrix has the pairs of the shard's images.
+    """
 
     def __init__(
         self,
@@ -53,8 +57,10 @@ class Measuring:
         *,
         company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
         album: Album | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self.engine = engine
+        self.shard = shard
         self.pictures: dict[Matrix, tuple[Picture, ...]] = {}
         self._album = album if album is not None else Album()
         self.measurements: list[_Measurement | Curve | Trace] = []
@@ -270,11 +276,12 @@ class Measuring:
         plan = planned_pairs(
             engine.images, engine.seed, classes=classes, images_per_class=images_per_class, targets=targets
         )
+        pairs = [pair for pair in plan.pairs if self.shard is None or self.shard.takes(pair[0])]
         with engine.steady():
-            outcomes = engine.targeted(plan.pairs, attack, epsilon)
-            clean = engine.evaluate(tuple(dict.fromkeys(image_id for image_id, _ in plan.pairs))).outcomes
+            outcomes = engine.targeted(pairs, attack, epsilon)
+            clean = engine.evaluate(tuple(dict.fromkeys(image_id for image_id, _ in pairs))).outcomes
         wrong = {outcome.image for outcome in clean if not outcome.correct}
-        record = tallied(engine.images, case, plan, plan.pairs, outcomes, wrong)
+        record = tallied(engine.images, case, plan, pairs, outcomes, wrong)
         return TargetedMatrix(record, engine.computed["pairs"] - before, time.perf_counter() - started)
 
     def _picture(self, matrix: Matrix, attack: Attack) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import ImageSet, LabelledImage
-from pytest_robustness.matrices import cells_text, exemplary
+from pytest_robustness.matrices import cells_text, exemplary, surest
 from pytest_robustness.records import Case, Choice, Matrix, Outcome, Pair
 from pytest_robustness.seeding import Streams
 
@@ -86,7 +86,8 @@ def tallied(
 ) -> Matrix:
     """The matrix of these pairs of the plan, which may be a share of it, from the outcome of each.
 
-    Images that were `wrong` when clean are counted and left out. A pair succeeded where the target is what was answered.
+    Images that were `wrong` when clean are counted and left out. A pair succeeded where the target is what was answered. The
+    examples are those of a whole matrix; of a share all that may become one when it is merged with the others.
     """
     place = {name: at for at, name in enumerate(plan.classes)}
     rows: list[dict[int, tuple[int, int]]] = [{} for _ in plan.classes]
@@ -114,7 +115,10 @@ def tallied(
         queries=sum(pair.outcome.queries for pair in tried),
         gradients=sum(pair.outcome.gradients for pair in tried),
     )
-    return replace(record, examples=exemplary(record, [pair for pair in tried if _succeeded(pair)]))
+    successes = [pair for pair in tried if _succeeded(pair)]
+    return replace(
+        record, examples=exemplary(record, successes) if len(pairs) == len(plan.pairs) else surest(successes)
+    )
 
 
 def _succeeded(pair: Pair) -> bool:

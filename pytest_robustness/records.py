@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pytest_robustness.errors import InputError
+from pytest_robustness.shards import Shard
 from pytest_robustness.traces import Trace
 
 __all__ = [
@@ -300,23 +301,32 @@ class Verdict:
 class Results:
     """All verdicts of one session, in the order of the tests' node ids, with the provenances they refer to.
 
-    `complete` is False when the session stopped early.
+    `complete` is False when the session stopped early. `shard` is the share of the tests that it ran, None where it ran
+    all of them.
     """
 
     verdicts: tuple[Verdict, ...] = ()
     runs: tuple[Provenance, ...] = ()
     complete: bool = True
+    shard: Shard | None = None
 
     @property
     def failed(self) -> tuple[Verdict, ...]:
-        """The verdicts that are not green and that no test expected."""
-        return tuple(v for v in self.verdicts if v.status != "pass" and not v.expected)
+        """The verdicts that are not green and that no test expected; those that are `open` have not failed."""
+        green = ("pass",) if self.shard is None else ("pass", "undecided")
+        return tuple(v for v in self.verdicts if v.status not in green and not v.expected)
+
+    @property
+    def open(self) -> tuple[Verdict, ...]:
+        """The verdicts of a shard that fall when it is merged with the others, and not before."""
+        return () if self.shard is None else tuple(v for v in self.verdicts if v.status == "undecided")
 
     def to_json(self) -> str:
         """A versioned JSON document, the same bytes for the same results."""
         document = {
             "schema": SCHEMA,
             "complete": self.complete,
+            **({} if self.shard is None else {"shard": to_builtin(self.shard)}),
             "runs": {run.key: to_builtin(run) for run in self.runs},
             "verdicts": [to_builtin(verdict) for verdict in self.verdicts],
         }
@@ -338,7 +348,8 @@ class Results:
         try:
             verdicts = tuple(from_builtin(Verdict, row) for row in document["verdicts"])
             runs = tuple(from_builtin(Provenance, run) for run in document["runs"].values())
-            return cls(verdicts, runs, complete=document["complete"])
+            shard = from_builtin(Shard, document["shard"]) if "shard" in document else None
+            return cls(verdicts, runs, complete=document["complete"], shard=shard)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"expected results as this version writes them, got others ({error}); write them anew"

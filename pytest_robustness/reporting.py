@@ -6,7 +6,7 @@ Nothing heavy is imported here, as in the plugin.
 import dataclasses
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,90 +18,42 @@ if TYPE_CHECKING:
     from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
 
-__all__ = ["Gallery", "quiet", "sentences", "verdicts"]
+__all__ = ["quiet", "sentences", "verdicts"]
 
-
-class Gallery:
-    """Which failing images are pictured: so many in all and of one test, those of the first tests by node id.
-
-    A big failure stays readable, and the pictures are the same whatever the order in which the tests run, and
-    whichever worker runs them: who comes later in the order of node ids gives way.
-    """
-
-    def __init__(self, *, limit: int = 20, per_test: int = 5) -> None:
-        self._limit = limit
-        self._per_test = per_test
-        # Images by node id, in the order of node ids.
-        self._taken: dict[str, int] = {}
-
-    def room(self, nodeid: str) -> int:
-        """How many images of this item may be pictured, as far as is known."""
-        before = [(other, images) for other, images in self._taken.items() if other < nodeid]
-        same = sum(images for other, images in before if _test(other) == _test(nodeid))
-        return max(0, min(self._limit - sum(images for _, images in before), self._per_test - same))
-
-    def take(self, nodeid: str, verdicts: "Sequence[Verdict]") -> None:
-        """The item has these verdicts, with their pictures; those of a rerun replace the ones before."""
-        images = sum(_images(verdict) for verdict in verdicts)
-        if not images and nodeid not in self._taken:
-            return
-        wanted = sorted((self._taken | {nodeid: images}).items())
-        self._taken = {}
-        for other, images in wanted:
-            fitting = min(images, self.room(other))
-            if fitting:
-                self._taken[other] = fitting
-
-    def hang(self, nodeid: str, verdicts: "Sequence[Verdict]") -> "Iterator[Verdict]":
-        """The item's verdicts with the pictures that stay."""
-        left = self._taken.get(nodeid, 0)
-        for verdict in verdicts:
-            shown = min(left, _images(verdict))
-            left -= shown
-            yield verdict if shown == _images(verdict) else _with(verdict, shown)
-
-
-def _test(nodeid: str) -> str:
-    return nodeid.partition("[")[0]
-
-
-def _images(verdict: "Verdict") -> int:
-    """Of each pictured image there are the clean one and the stressed one; a trace with pictures is one more."""
-    return len(verdict.pictures) // 2 + sum(bool(trace.frames[0].png) for trace in verdict.traces)
-
-
-def _with(verdict: "Verdict", images: int) -> "Verdict":
-    """The verdict with the pictures of so many images, those of failures first; a trace keeps its numbers."""
-    pictures = verdict.pictures[: 2 * images]
-    left, traces = images - len(pictures) // 2, []
-    for trace in verdict.traces:
-        pictured = bool(trace.frames[0].png)
-        traces.append(trace if not pictured or left > 0 else trace.without_pictures())
-        left -= pictured
-    return dataclasses.replace(verdict, pictures=pictures, traces=tuple(traces))
+_PART = (
+    "a rule of its own can't be judged on a part of the pairs; judge them by assert_modify_rate or assert_mimic_rate, or leave "
+    "shard='pairs' out of the marker"
+)
 
 
 def verdicts(
-    item: pytest.Item, call: pytest.CallInfo[None], made: "Robustness | None", *, failed: bool
+    item: pytest.Item, call: pytest.CallInfo[None], made: "Robustness | None", *, failed: bool, xfail: bool = False
 ) -> "Sequence[Verdict]":
     """The gates that the item judged with `made`; a rule of its own over measurements, or an error, is one more.
 
-    What a test expects to fail, by xfail or by catching it, has not `failed`, and is told apart.
+    What a test expects to fail, by xfail or by catching it, has not `failed`, and is told apart. What is judged only when
+    shards are merged can't be caught, and is expected to fail where the test is marked `xfail`.
     """
     found = list(made.verdicts) if made is not None else []
     raised = None if call.excinfo is None else call.excinfo.value
     if isinstance(raised, pytest.skip.Exception):
         return []
-    gate_failed = any(verdict.status != "pass" for verdict in found)
+    gate_failed = any(verdict.status not in ("pass", "undecided") for verdict in found)
     if raised is not None and not isinstance(raised, AssertionError):
         found.append(_error(item, raised))
     elif not gate_failed and (raised is not None or (made is not None and made.measurements)):
-        found.append(_own_rule(item, raised, made.measurements if made is not None else []))
+        found.append(_own_rule(item, raised, made))
     if made is not None and made.measurements:
         found[-1] = _showing(found[-1], made)
     run = made.engine.provenance.key if made is not None and found else ""
     return [
-        dataclasses.replace(v, test=item.nodeid, run=run, expected=v.status != "pass" and not failed) for v in found
+        dataclasses.replace(
+            v,
+            test=item.nodeid,
+            run=run,
+            expected=v.status != "pass" and (xfail if v.status == "undecided" else not failed),
+        )
+        for v in found
     ]
 
 
@@ -128,17 +80,22 @@ def _error(item: pytest.Item, raised: BaseException) -> "Verdict":
     return Verdict(gate="error", claim=item.name, status="error", reason=f"{kind}{raised}")
 
 
-def _own_rule(item: pytest.Item, raised: BaseException | None, measurements: "Sequence[object]") -> "Verdict":
-    from pytest_robustness.records import Verdict
+def _own_rule(item: pytest.Item, raised: BaseException | None, made: "Robustness | None") -> "Verdict":
+    from pytest_robustness.records import Status, Verdict
 
+    measurements: Sequence[object] = [] if made is None else made.measurements
     lines = [] if raised is None else [str(raised).partition("\n")[0]]
+    status: Status = "pass" if raised is None else "fail"
+    if raised is None and made is not None and made.shard is not None:
+        status = "undecided"
+        lines = [f"{made.shard.title}: {_PART}"]
     # Of several measurements none is the one that the rule is about.
     numbers = [measurement for measurement in measurements if isinstance(measurement, float)]
     only = float(numbers[0]) if len(numbers) == len(measurements) == 1 else math.inf
     return Verdict(
         gate="own-rule",
         claim=f"the rule of {item.name}",
-        status="pass" if raised is None else "fail",
+        status=status,
         reason="\n".join(lines + [repr(measurement) for measurement in measurements]),
         measured=only if math.isfinite(only) else None,
     )

@@ -26,6 +26,7 @@ from pytest_robustness.pairs import Targets
 from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Evaluation, Picture, Verdict
 from pytest_robustness.search import sweep
+from pytest_robustness.shards import Shard
 from pytest_robustness.traces import Trace
 from pytest_robustness.tracing import trace
 from pytest_robustness.trust import Trust
@@ -61,8 +62,9 @@ class Robustness(Measuring):
         fast: bool = False,
         waive: Mapping[str, str] | None = None,
         trust: Trust | None = None,
+        shard: Shard | None = None,
     ) -> None:
-        super().__init__(engine, company=company, album=album)
+        super().__init__(engine, company=company, album=album, shard=shard)
         self.verdicts: list[Verdict] = []
         self._fast = fast
         self._always_pictured = album is None
@@ -270,8 +272,8 @@ class Robustness(Measuring):
         are those of `targeted_matrix`. Raises GateFailed where it is more, InputError as `targeted_matrix` does.
         """
         gate = RateAtMost("modify", at_most, of)
-        found = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
-        self._conclude(gate.judge(found), attack, [epsilon], ())
+        view = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
+        self._conclude(gate.judge(view, part=self._part), attack, [epsilon], ())
 
     def assert_mimic_rate(
         self,
@@ -289,8 +291,13 @@ class Robustness(Measuring):
         As `assert_modify_rate`, with `of` about the class that is imitated.
         """
         gate = RateAtMost("mimic", at_most, of)
-        found = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
-        self._conclude(gate.judge(found), attack, [epsilon], ())
+        view = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
+        self._conclude(gate.judge(view, part=self._part), attack, [epsilon], ())
+
+    @property
+    def _part(self) -> str:
+        """What a gate over pairs has but a part of them for; empty where it has all."""
+        return "" if self.shard is None else self.shard.title
 
     def _until_decided(
         self,
@@ -325,8 +332,14 @@ class Robustness(Measuring):
         """Keep the verdict, with pictures of the worst images where it failed and of the examples of its matrix, and raise unless it
         passed and is trusted.
 
-        `strengths` are those at which something is required.
+        `strengths` are those at which something is required. On a shard, a gate over pairs has a part of them, and is judged when
+        the shards are merged.
         """
+        if self.shard is not None and not verdict.matrices:
+            raise InputError(
+                f"{verdict.claim}: expected a gate over a targeted matrix, because this test is on every shard, each time with other "
+                "pairs; judge others in a test of their own, without shard='pairs'"
+            )
         views: tuple[Picture, ...] = ()
         if verdict.status != "pass" and stress is not None:
             shown = worst[: self._album.take(verdict.claim, len(worst))]
@@ -341,7 +354,7 @@ class Robustness(Measuring):
             changed = consequences(verdict, *merged(found, self._waive))
         verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key, **changed)
         self.verdicts.append(verdict)
-        if verdict.status != "pass":
+        if verdict.status != "pass" and (self.shard is None or verdict.status != "undecided"):
             raise GateFailed(verdict)
 
 

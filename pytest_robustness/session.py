@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pytest
 
 from pytest_robustness.distribution import Distribution
+from pytest_robustness.gallery import Gallery
 from pytest_robustness.progress import Progress
-from pytest_robustness.reporting import Gallery
+from pytest_robustness.shards import Shard
+from pytest_robustness.sharing import Sharing
 
 if TYPE_CHECKING:
     from pytest_robustness.cache import OutcomeStore
@@ -68,6 +70,9 @@ OPTIONS: tuple[Option | Flag, ...] = (
     Flag("no-cache", "keep no outcomes for the next run, and use none of the runs before"),
     Flag("cache-clear", "forget the outcomes of all runs before, at the start"),
     Option("xdist", "chunks", "HOW", "what pytest-xdist's --dist=load hands out: chunks of images, or load: any tests"),
+    Option(
+        "shard", "", "I/N", "run the I-th of N shares of the tests and images, to be joined by pytest_robustness merge"
+    ),
     Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),
     Option("report", "", "FILE", "write the report, one self-contained HTML page, to this file"),
     Option("json", "", "FILE", "write the results as JSON to this file"),
@@ -105,6 +110,7 @@ class Settings:
     cached: bool
     clear_cache: bool
     whole_chunks: bool
+    shard: Shard | None
     seed: int
     report: Path | None
     json: Path | None
@@ -134,6 +140,12 @@ class Settings:
                 raise pytest.UsageError(f"--robustness-{name}: expected {expected}, got {value!r}")
             return value
 
+        def share(name: str) -> Shard | None:
+            try:
+                return Shard.parse(text(name)) if text(name) else None
+            except ValueError as error:
+                raise pytest.UsageError(f"--robustness-{name}: {error}") from None
+
         def flag(name: str) -> bool:
             try:
                 return bool(config.getoption(f"--robustness-{name}") or config.getini(_ini(name)))
@@ -157,6 +169,7 @@ class Settings:
             cached=not flag("no-cache"),
             clear_cache=flag("cache-clear"),
             whole_chunks=choice("xdist", "chunks", "load") == "chunks",
+            shard=share("shard"),
             seed=number("seed", 0) or 0,
             report=file("report"),
             json=file("json"),
@@ -164,11 +177,17 @@ class Settings:
 
 
 class Session:
-    """What one session knows, registered as a plugin: its engines, their store, and the verdicts so far."""
+    """What one session knows, registered as a plugin: its engines, their store, and the verdicts so far.
 
-    def __init__(self, config: pytest.Config, settings: Settings, distribution: Distribution) -> None:
+    `sharing` is there where the session is one of several shards.
+    """
+
+    def __init__(
+        self, config: pytest.Config, settings: Settings, distribution: Distribution, sharing: Sharing | None = None
+    ) -> None:
         self.settings = settings
         self.distribution = distribution
+        self.sharing = sharing
         self.gallery = Gallery()
         self._runs: dict[str, Provenance] = {}
         self._config = config
@@ -178,6 +197,7 @@ class Session:
         self._internal_error = False
         self._lost_worker = False
         self._notes: list[str] = []
+        self._results: Results | None = None
         # The first verdict is written at once: it replaces the complete results of a run before.
         self._checkpoint_at = 0.0
 
@@ -267,10 +287,12 @@ class Session:
 
     def _checkpoint(self, path: Path) -> None:
         """Write what there is so far, marked incomplete: a run that is killed must not lose it."""
+        from pytest_robustness.report.files import write_whole
+
         started = time.monotonic()
         with contextlib.suppress(OSError):
             # A file that can't be written is told once, at the end.
-            _write_whole(path, self._collected(complete=False).to_json())
+            write_whole(path, self._collected(complete=False).to_json())
         # Never more than a twentieth of the time, however many results there are.
         self._checkpoint_at = time.monotonic() + max(CHECKPOINT_SECONDS, 20 * (time.monotonic() - started))
 
@@ -279,7 +301,8 @@ class Session:
 
         verdicts = (v for nodeid, found in sorted(self._verdicts.items()) for v in self.gallery.hang(nodeid, found))
         runs = (run for _, run in sorted(self._runs.items()))
-        return Results(tuple(verdicts), tuple(runs), complete=complete)
+        shard = None if self.sharing is None else self.sharing.shard
+        return Results(tuple(verdicts), tuple(runs), complete=complete, shard=shard)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -323,33 +346,29 @@ class Session:
             return
         finished = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         stopped = session.shouldstop or session.shouldfail or self._internal_error or self._lost_worker
-        if self._verdicts:
+        # A shard on which no gate was judged is no missing shard.
+        empty = finished and self.sharing is not None and not self._config.getoption("collectonly")
+        if self._verdicts or empty:
             self._write(session, complete=finished and not stopped)
         if self._internal_error and session.exitstatus == pytest.ExitCode.OK:
             # A worker that dies while reporting can leave "no tests ran" and a green exit.
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def _write(self, session: pytest.Session, *, complete: bool) -> None:
-        from pytest_robustness.records import path_text
+        from pytest_robustness.report.files import written
 
-        self._results = self._collected(complete=complete)
-        if self._results.failed and session.exitstatus == pytest.ExitCode.OK:
+        self._results = results = self._collected(complete=complete)
+        if results.failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         try:
-            if self.settings.json is not None:
-                _write_whole(self.settings.json, self._results.to_json())
-                self._notes.append(f"results: {path_text(self.settings.json)}")
-            if self.settings.report is not None:
-                from pytest_robustness.report.html import render
-
-                _write_whole(self.settings.report, render(self._results))
-                self._notes.append(f"report: {path_text(self.settings.report)}")
+            for note in written(results, json=self.settings.json, report=self.settings.report):
+                self._notes.append(note)
         except OSError as error:
             self._notes.append(f"could not write {error.filename}: {error.strerror}")
             session.exitstatus = session.exitstatus or pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
-        if not self._verdicts:
+        if self._results is None or not (self._verdicts or self._notes):
             if self.settings.json is not None or self.settings.report is not None:
                 terminalreporter.write_line("robustness: no gate was judged, so nothing was written")
             return
@@ -366,11 +385,3 @@ def _opened(path: Path) -> "Iterator[OutcomeStore]":
 
     with contextlib.closing(OutcomeStore(path, shared=True)) as store:
         yield store
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

@@ -5,15 +5,19 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import pytest_robustness
+from pytest_robustness.__main__ import main
 from pytest_robustness.doubts import CHECKS
 from pytest_robustness.measuring import Measuring
+from pytest_robustness.records import Results
 from pytest_robustness.session import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STRESSES = (ROOT / "docs" / "stresses.md").read_text(encoding="utf-8")
+SHARDING = (ROOT / "docs" / "sharding.md").read_text(encoding="utf-8")
 ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -89,6 +93,37 @@ def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: py
     result.stdout.fnmatch_lines(["*class*modify rate*mimic rate", "correlation of the two: none"])
 
 
+def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one machine: the pytest command once for each shard, and the merge over what they leave."""
+    _, tests, _ = BLOCKS
+    (pairs,) = re.findall(r"```python\n(.*?)```", SHARDING, flags=re.DOTALL)
+    (project.path / "test_release.py").write_text(tests, encoding="utf-8")
+    (project.path / "test_pairs.py").write_text(pairs, encoding="utf-8")
+    (project.path / "white.png").rename(project.path / "zebra.png")
+    (workflow,) = re.findall(r"```yaml\n(.*?)```", SHARDING, flags=re.DOTALL)
+    jobs = yaml.safe_load(workflow)["jobs"]
+    shards = jobs["shard"]["strategy"]["matrix"]["shard"]
+    assert shards == list(range(1, len(shards) + 1))
+    _, command = (step["run"] for step in jobs["shard"]["steps"] if "run" in step)
+    _, merge = (step["run"] for step in jobs["release"]["steps"] if "run" in step)
+    for shard in shards:
+        program, *arguments = command.replace("${{ matrix.shard }}", str(shard)).split()
+        assert program == "pytest"
+        project.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
+    *program, pattern, output, results, report, page = merge.split()
+    assert program == ["python", "-m", "pytest_robustness", "merge"]
+    monkeypatch.chdir(project.path)
+    files = [path.name for path in project.path.glob(pattern)]
+    assert len(files) == len(shards)
+    assert main(["merge", *files, output, results, report, page]) in (0, 1)
+    whole = Results.from_json((project.path / results).read_text(encoding="utf-8"))
+    assert whole.complete
+    assert [v.status for v in whole.verdicts if v.gate == "modify-rate"] == ["pass"]
+    assert (project.path / page).exists()
+
+
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:
     rows = re.findall(r"^\| `(--robustness-[a-z-]+)` \| `(robustness_[a-z_]+)` \|", README, flags=re.MULTILINE)
     assert rows == [
@@ -112,9 +147,10 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "CONTRIBUTING.md",
         "docs/attacks.md",
         "docs/decisions.md",
+        "docs/modify_and_mimic.md",
+        "docs/sharding.md",
         "docs/stresses.md",
         "docs/trust.md",
-        "docs/modify_and_mimic.md",
         "fixtures/README.md",
     ],
 )

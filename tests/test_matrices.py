@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.matrices import Rate, TargetedMatrix, cells_text, exemplary, merged
+from pytest_robustness.matrices import Rate, TargetedMatrix, cells_text, exemplary, merged, surest
 from pytest_robustness.records import Case, Matrix, Outcome, Pair, Results, Verdict
 from pytest_robustness.stats import proportion_interval
 
@@ -185,6 +185,13 @@ def test_examples_are_the_surest_successes_of_the_classes_at_both_ends() -> None
     assert exemplary(record, successes[::-1]) == chosen
     assert [(pair.image, pair.target) for pair in chosen] == sorted((pair.image, pair.target) for pair in chosen)
     assert exemplary(record, []) == ()
+
+
+def test_of_a_share_the_surest_success_from_each_class_and_towards_each_is_kept() -> None:
+    weak, sure = success("a/1.png", "a", "b", 0.6), success("a/2.png", "a", "b", 0.9)
+    other, back = success("a/1.png", "a", "c", 0.7), success("b/1.png", "b", "a", 0.1)
+    assert surest([back, weak, other, sure]) == (other, sure, back)
+    assert surest([]) == ()
 
 
 def test_merging_keeps_examples_of_the_whole_matrix() -> None:

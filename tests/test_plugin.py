@@ -143,11 +143,11 @@ def test_a_marker_chooses_the_images_and_the_nearest_one_wins(project: pytest.Py
         ),
         (
             "image='dark/*'",
-            "test_it: expected @pytest.mark.robustness(images='pattern', waive={'check': 'reason'}), got robustness(image='dark/*')",
+            "test_it: expected @pytest.mark.robustness(images='pattern', waive={'check': 'reason'}, shard='pairs'), got robustness(image='dark/*')",
         ),
         (
             "'dark/*'",
-            "test_it: expected @pytest.mark.robustness(images='pattern', waive={'check': 'reason'}), got robustness('dark/*')",
+            "test_it: expected @pytest.mark.robustness(images='pattern', waive={'check': 'reason'}, shard='pairs'), got robustness('dark/*')",
         ),
     ],
 )

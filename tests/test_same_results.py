@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_robustness.__main__ import main
+from pytest_robustness.shards import Shard
 from tests.conftest import draw_grey
 
 # Of the dark images seven fall, two more than a test has pictures of. No grey under a white overlay is another one.
@@ -221,3 +223,132 @@ def test_whole_chunks_alone_keep_workers_from_asking_the_same(big: pytest.Pytest
     single = asked(big)
     assert digest(on_two_workers(big, *selection)) == once
     assert asked(big) == single
+
+
+def merge(project: pytest.Pytester, *names: str) -> Path:
+    """The results of shards, joined by the command."""
+    whole = project.path / "whole.json"
+    main(["merge", *(str(project.path / name) for name in names), "--output", str(whole)])
+    return whole
+
+
+def test_shards_together_have_the_results_of_one_run_and_ask_the_model_no_more(big: pytest.Pytester) -> None:
+    once = alone(big).read_bytes()
+    single = asked(big)
+    names = [f"shard-{number}.json" for number in (1, 2, 3)]
+    for number, name in enumerate(names, start=1):
+        alone(big, f"--robustness-shard={number}/3", name=name)
+    # An image is asked about without a stress on its own shard, and on the one where all of them are attacked.
+    assert asked(big).keys() == single.keys()
+    assert merge(big, *reversed(names)).read_bytes() == once
+
+
+def test_shards_of_a_selection_have_the_results_of_one_run_of_it(big: pytest.Pytester) -> None:
+    selection = ("-k", "dark_0 or fgsm")
+    once = alone(big, *selection).read_bytes()
+    names = [alone(big, *selection, f"--robustness-shard={n}/2", name=f"shard-{n}.json").name for n in (1, 2)]
+    assert merge(big, *names).read_bytes() == once
+    other = alone(big, "-k", "dark_0", "--robustness-shard=2/2", name="other.json")
+    assert main(["merge", str(big.path / names[0]), str(other)]) == 2
+
+
+# Of eleven dark images three are within 40 steps of the border, and of the bright ones as many.
+PAIRS = """
+import pytest
+from pytest_robustness import PGD, Blend
+
+pytestmark = pytest.mark.robustness(shard="pairs")
+
+def test_passes(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.5, of="worst")
+    robustness.assert_mimic_rate(PGD(steps=3), 40 / 255, at_most=0.5, of="dark", images_per_class=5)
+
+def test_ends_at_the_first_gate_that_fails(robustness):
+    robustness.assert_mimic_rate(PGD(steps=3), 40 / 255, at_most=0.5)
+    robustness.assert_mimic_rate(PGD(steps=3), 40 / 255, at_most=0.1)
+    robustness.assert_mimic_rate(PGD(steps=3), 40 / 255, at_most=0.2)
+
+def test_given(robustness):
+    targets = [("dark/dark_10.png", "bright"), ("bright/bright_10.png", "dark")]
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.9, targets=targets)
+
+@pytest.mark.xfail
+def test_fails_as_expected(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.1, of="dark")
+
+@pytest.mark.xfail(strict=True)
+def test_has_to_fail(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.1, of="dark")
+
+@pytest.mark.xfail
+def test_passes_unexpectedly(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.9)
+
+def test_of_a_name_that_is_none(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.9, of="grey")
+
+@pytest.mark.skip
+def test_skipped(robustness):
+    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.9)
+"""
+
+
+@pytest.fixture
+def paired(big: pytest.Pytester) -> pytest.Pytester:
+    """With matrices of targeted attacks that are shared out by their pairs, and one that is on a shard as a whole."""
+    whole = "\n@pytest.mark.robustness()\ndef test_whole(robustness):\n    from pytest_robustness import PGD\n"
+    whole += "    robustness.assert_modify_rate(PGD(steps=3), 40 / 255, at_most=0.1)\n"
+    big.makepyfile(test_it=TESTS.replace("test_fgsm", "test_first") + whole, test_pairs=PAIRS)
+    return big
+
+
+def test_gates_over_pairs_are_judged_as_in_one_run_when_the_shards_are_merged(paired: pytest.Pytester) -> None:
+    selection = ("test_pairs.py", "test_it.py::test_whole")
+    once = alone(paired, *selection).read_bytes()
+    names = [f"shard-{number}.json" for number in (1, 2, 3)]
+    for number, name in enumerate(names, start=1):
+        alone(paired, *selection, f"--robustness-shard={number}/3", name=name)
+    assert merge(paired, *names).read_bytes() == once
+    statuses = [(v["test"].partition("::")[2], v["status"]) for v in json.loads(once)["verdicts"]]
+    assert [pair for pair in statuses if "first_gate" in pair[0]] == [
+        ("test_ends_at_the_first_gate_that_fails", "pass"),
+        ("test_ends_at_the_first_gate_that_fails", "fail"),
+    ]
+
+
+def test_shards_on_two_workers_each_have_the_results_of_one_run(paired: pytest.Pytester) -> None:
+    selection = ("-k", "holds or first_gate or expected or has_to_fail")
+    once = alone(paired, *selection).read_bytes()
+    names = ["one.json", "two.json"]
+    for number, name in enumerate(names, start=1):
+        on_two_workers(paired, f"--robustness-shard={number}/2", *selection).rename(paired.path / name)
+    assert merge(paired, *names).read_bytes() == once
+
+
+KILLED = """
+import os, pathlib
+
+def pytest_runtest_logreport(report):
+    # In the middle of the tests, the first time.
+    if report.when == "call" and report.nodeid.endswith("dark_05]") and "holds" in report.nodeid:
+        if not pathlib.Path("killed").exists():
+            pathlib.Path("killed").touch()
+            os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_shard_that_was_killed_goes_on_where_it_was_and_has_the_results_of_one_that_was_not(
+    big: pytest.Pytester,
+) -> None:
+    with (big.path / "conftest.py").open("a", encoding="utf-8") as conftest:
+        conftest.write(KILLED)
+    (number,) = (n for n in (1, 2) if Shard(n, 2).takes("dark/dark_05.png"))
+    arguments = ("-p", "no:randomly", f"--robustness-shard={number}/2", "--robustness-json=out.json")
+    assert big.runpytest_subprocess(*arguments).ret == -9
+    assert main(["merge", str(big.path / "out.json")]) == 2
+    assert json.loads((big.path / "out.json").read_text(encoding="utf-8"))["complete"] is False
+    big.runpytest_subprocess(*arguments)
+    resumed, together = (big.path / "out.json").read_bytes(), asked(big)
+    big.runpytest_subprocess(*arguments, "--robustness-no-cache")
+    assert resumed == (big.path / "out.json").read_bytes()
+    assert together == asked(big)

@@ -61,15 +61,18 @@ def rows(results: Results) -> tuple[Row, ...]:
 def headline(results: Results) -> str:
     """The outcome of the whole session in one line."""
     table = rows(results)
-    red = [row for row in table if row.status != "pass" and not row.expected]
+    waiting = sum(row.status == "undecided" for row in table) if results.shard is not None else 0
+    red = [row for row in table if row.status not in ("pass", "undecided" if waiting else "pass") and not row.expected]
     expected = sum(row.expected for row in table)
-    passed = len(table) - len(red) - expected
-    said = (
+    passed = len(table) - len(red) - expected - waiting
+    said = "" if results.shard is None else f"{results.shard.title}: "
+    said += (
         f"{len(red)} of {len(table)} gates not passed"
         if red
         else f"{passed} {'gate' if passed == 1 else 'gates'} passed"
     )
     said += f", {expected} failed as expected" if expected else ""
+    said += f", {waiting} to be judged when the shards are merged" if waiting else ""
     return said + ("" if results.complete else "; the session did not finish, these are the results so far")
 
 
@@ -105,7 +108,7 @@ def _row(verdicts: tuple[Verdict, ...]) -> Row:
         margin="-" if margin is None else f"{margin:+.4g}",
         interval=interval,
         verdicts=verdicts,
-        expected=bool(bad) and all(verdict.expected for verdict in bad),
+        expected=status != "undecided" and bool(bad) and all(verdict.expected for verdict in bad),
     )
 
 

@@ -17,7 +17,8 @@ def gate_table(results: Results) -> Iterator[str]:
     for run in results.runs:
         digest = f" {run.model_digest[:8]}" if run.model_digest else ""
         yield f"{run.model}{digest} on {run.n} images of {run.images}, {run.device}, seed {run.seed}"
-    yield f"{'gate':{_CLAIM}} {'measured':>10} {'required':>8} {'margin':>7}  verdict"
+    if results.verdicts:
+        yield f"{'gate':{_CLAIM}} {'measured':>10} {'required':>8} {'margin':>7}  verdict"
     for row in rows(results):
         first, *more = textwrap.wrap(row.claim, _CLAIM)
         verdict = "xfail" if row.expected else row.status

@@ -1,0 +1,67 @@
+"""`python -m pytest_robustness merge`: what is done with results when no test runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_robustness.errors import InputError
+from pytest_robustness.merging import Part, merged
+from pytest_robustness.report.files import written
+from pytest_robustness.report.text import gate_table
+
+__all__ = ["main"]
+
+# pytest's own.
+_OK, _FAILED, _REFUSED, _NOT_WRITTEN, _NOTHING = 0, 1, 2, 3, 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Join the results of shards; returns pytest's exit status.
+
+    0 where every gate passed, 1 where one did not or, with --partial, where shards are missing, 2 for results that don't
+    belong together, 3 where a file can't be written, 5 where no gate was judged.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        results = merged([Part.read(path) for path in given.files], partial=given.partial, runs=given.runs)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return _REFUSED
+    sys.stdout.writelines(f"{line}\n" for line in gate_table(results))
+    try:
+        for note in written(results, json=given.output, report=given.report):
+            sys.stdout.write(f"{note}\n")
+    except OSError as error:
+        sys.stderr.write(f"could not write {error.filename}: {error.strerror}\n")
+        return _NOT_WRITTEN
+    if results.failed or not results.complete:
+        return _FAILED
+    return _OK if results.verdicts else _NOTHING
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pytest_robustness")
+    commands = parser.add_subparsers(required=True, metavar="merge")
+    merge = commands.add_parser(
+        "merge",
+        help="join the results of runs with --robustness-shard",
+        description="Join the results that runs with --robustness-shard=I/N wrote with --robustness-json.",
+    )
+    merge.add_argument("files", nargs="+", type=Path, metavar="SHARD", help="the results of a shard")
+    merge.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write the joined results as JSON to this file"
+    )
+    merge.add_argument("--report", type=Path, metavar="FILE", help="write the report, one HTML page, to this file")
+    merge.add_argument("--partial", action="store_true", help="join what there is; never green")
+    merge.add_argument(
+        "--runs",
+        type=int,
+        metavar="N",
+        help="how many models, image sets or seeds the tests measure on, where it is several",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
