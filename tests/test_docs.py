@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 STRESSES = (ROOT / "docs" / "stresses.md").read_text(encoding="utf-8")
 SHARDING = (ROOT / "docs" / "sharding.md").read_text(encoding="utf-8")
 ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -114,6 +115,14 @@ def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
     assert (project.path / page).exists()
 
 
+def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: pytest.Pytester) -> None:
+    blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
+    (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
+    result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_modify_and_mimic.py")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*class*modify rate*mimic rate", "correlation of the two: none"])
+
+
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:
     rows = re.findall(r"^\| `(--robustness-[a-z-]+)` \| `(robustness_[a-z_]+)` \|", README, flags=re.MULTILINE)
     assert rows == [
@@ -137,6 +146,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "CONTRIBUTING.md",
         "docs/attacks.md",
         "docs/decisions.md",
+        "docs/modify_and_mimic.md",
         "docs/sharding.md",
         "docs/stresses.md",
         "fixtures/README.md",
