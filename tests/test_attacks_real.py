@@ -150,17 +150,17 @@ def test_smallest_epsilons_found_at_once_are_as_small_as_those_of_a_climb(engine
 
 
 def test_a_trace_ends_with_the_image_that_the_engine_verifies_in_a_batch(engine: Engine, right: Batch) -> None:
-    """Of cats that hold for some steps on their way to a dog."""
-    robustness, attack, epsilon = Robustness(engine), BIM(), 0.5 / 255
-    cats = [image_id for image_id in right.ids if image_id.startswith("cat/")]
+    """Of cats, deer and horses on their way to a dog, of which some hold, for some steps."""
+    robustness, attack, epsilon = Robustness(engine), BIM(), 0.7 / 255
+    some = [image_id for image_id in right.ids if image_id.startswith(("cat/", "deer/", "horse/"))]
     dog = engine.images.classes.index("dog")
-    outcomes = engine.targeted([(image_id, dog) for image_id in cats], attack, epsilon)
-    batches = list(engine.shown([(image_id, epsilon, dog) for image_id in cats], attack))
+    outcomes = engine.targeted([(image_id, dog) for image_id in some], attack, epsilon)
+    batches = list(engine.shown([(image_id, epsilon, dog) for image_id in some], attack))
     shown = torch.cat([attacked.images for _, attacked in batches])
-    for image_id, outcome, attacked in zip(cats, outcomes, shown, strict=True):
+    for image_id, outcome, attacked in zip(some, outcomes, shown, strict=True):
         found = robustness.trace(image_id, attack, epsilon, "dog")
         assert found.answer == outcome.answer
         assert found.last.png == data_uri(attacked)
         assert outcome.gradients - found.last.step in (0, 1)
-        assert found.last.target > found.frames[0].target
+        assert found.last.target >= found.frames[0].target
     assert len({outcome.gradients for outcome in outcomes}) > 1
