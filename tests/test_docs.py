@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import pytest_robustness
+from pytest_robustness.doubts import CHECKS
 from pytest_robustness.measuring import Measuring
 from pytest_robustness.session import OPTIONS
 
@@ -113,6 +114,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "docs/decisions.md",
         "docs/modify_and_mimic.md",
         "docs/stresses.md",
+        "docs/trust.md",
         "fixtures/README.md",
     ],
 )
@@ -132,3 +134,11 @@ def test_make_help_lists_every_target_of_the_makefile() -> None:
 def test_the_changelog_has_the_version_of_the_package() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_trust_names_every_check_and_its_test_runs_as_it_stands(project: pytest.Pytester) -> None:
+    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE)) == CHECKS
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (project.path / "test_trusted.py").write_text(block, encoding="utf-8")
+    project.runpytest_inprocess("-p", "no:randomly", "test_trusted.py").assert_outcomes(passed=1)
