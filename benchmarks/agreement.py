@@ -87,7 +87,7 @@ _ROUNDS: Sequence[tuple[Material, Sequence[float]]] = (
             ROOT / "fixtures" / "images",
             False,
         ),
-        (10, 12, 16),
+        (12, 16, 20),
     ),
 )
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pytest_robustness.classes import nearest
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Doubt, Verdict
 
-__all__ = ["CHECKS", "checked_waivers", "judged", "merged"]
+__all__ = ["CHECKS", "checked_waivers", "consequences", "merged"]
 
 CHECKS = (
     "training-mode",
@@ -57,23 +58,21 @@ def merged(
     return checks, tuple(doubts[name] for name in CHECKS if name in doubts)
 
 
-def judged(verdict: Verdict, checks: Sequence[str], doubts: Sequence[Doubt]) -> Verdict:
-    """The verdict after these checks of the attack, which found these doubts.
+def consequences(verdict: Verdict, checks: Sequence[str], doubts: Sequence[Doubt]) -> dict[str, Any]:
+    """The fields of the verdict that are others after these checks of the attack, which found these doubts.
 
     A pass in doubt is untrusted, and its reason says what to do about each doubt; any other verdict stays what it is, its
     reason with the doubts in a line each. Doubts that are waived are kept, and change nothing.
     """
+    changed: dict[str, Any] = {"checks": tuple(checks), "doubts": tuple(doubts)}
     standing = [doubt for doubt in doubts if not doubt.waiver]
-    verdict = dataclasses.replace(verdict, checks=tuple(checks), doubts=tuple(doubts))
-    if not standing:
-        return verdict
-    if verdict.status != "pass":
-        lines = [f"in doubt: {doubt.check}: {doubt.said}" for doubt in standing]
-        return dataclasses.replace(verdict, reason="\n".join([verdict.reason, *lines]))
-    lines = [
-        f"untrusted, {doubt.check}: {doubt.said}; {doubt.remedy}, or waive={{{doubt.check!r}: 'why it does not count'}}"
-        for doubt in standing
-    ]
-    return dataclasses.replace(
-        verdict, status="untrusted", reason="\n".join([verdict.reason.partition("\n")[0], *lines])
-    )
+    if standing and verdict.status == "pass":
+        told = [
+            f"untrusted, {doubt.check}: {doubt.said}; {doubt.remedy}, or waive={{{doubt.check!r}: 'why it does not count'}}"
+            for doubt in standing
+        ]
+        changed |= {"status": "untrusted", "reason": "\n".join([verdict.reason.partition("\n")[0], *told])}
+    elif standing:
+        told = [f"in doubt: {doubt.check}: {doubt.said}" for doubt in standing]
+        changed["reason"] = "\n".join([verdict.reason, *told])
+    return changed

@@ -6,7 +6,7 @@ from typing import Any
 
 from pytest_robustness.corruption_error import ALEXNET
 from pytest_robustness.corruptions import COMMON, Corruption
-from pytest_robustness.doubts import checked_waivers, judged, merged
+from pytest_robustness.doubts import checked_waivers, consequences, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import (
@@ -348,10 +348,11 @@ class Robustness(Measuring):
             if matrix not in self.pictures and isinstance(stress, Attack):
                 self._picture(matrix, stress)
                 views += self.pictures[matrix]
-        verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key)
+        changed: dict[str, Any] = {}
         if fits(stress, Attack):
             found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
-            verdict = judged(verdict, *merged(found, self._waive))
+            changed = consequences(verdict, *merged(found, self._waive))
+        verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key, **changed)
         self.verdicts.append(verdict)
         if verdict.status != "pass" and (self.shard is None or verdict.status != "undecided"):
             raise GateFailed(verdict)

@@ -34,13 +34,14 @@ _ALONE = 2
 _ROUNDING = 1e-3
 _LOUD = 50.0
 _SIGNIFICANT = 0.01
-# Of the images that hold, so many are attacked with twice the steps, which may add this share to what the steps gained.
-_DOUBLED = 4
-_STILL_RISING = 0.05
+# Of the images that hold, so many are attacked with half the steps. The other half may add this share to what they gained; of
+# an attack of fewer than ten steps it is twice the steps, which may add less.
+_HALVED, _FEW = 4, 10
+_STILL_RISING, _STILL_RISING_OF_FEW = 0.1, 0.05
 # What the short search without a gradient may ask about an image.
-_QUERIES = 50
+_QUERIES = 25
 # Outcomes have six decimals: the logarithm of a smaller probability says too little.
-_FAINT = 1e-4
+_FAINT = 1e-5
 
 _Found: TypeAlias = tuple[str, str] | None
 """What a check saw and what to do about it; None where there is nothing to doubt."""
@@ -323,20 +324,21 @@ class Trust:
         held = [outcome for outcome in own if outcome.correct]
         # Of answers that are nearly certain the outcomes don't tell enough.
         shaky = [outcome.image for outcome in held if outcome.subject < 1 - _FAINT]
-        ids = (shaky or [outcome.image for outcome in held])[:_DOUBLED]
+        ids = (shaky or [outcome.image for outcome in held])[:_HALVED]
         if not ids:
             return None
-        doubled = dataclasses.replace(attack, steps=2 * attack.steps)
+        few = attack.steps < _FEW
+        fewer, more = (attack.steps, 2 * attack.steps) if few else (attack.steps // 2, attack.steps)
         clean = float(self._log_odds(self._batch(ids)).sum())
         under = self._told if shaky else self._remade
-        once, twice = (under(some, strength, ids) for some in (attack, doubled))
+        once, twice = (under(dataclasses.replace(attack, steps=n), strength, ids) for n in (fewer, more))
         # The floor keeps rounding from being a share of nothing.
         share = (twice - once) / max(once - clean, 0.01 * len(ids))
-        if share <= _STILL_RISING:
+        if share <= (_STILL_RISING_OF_FEW if few else _STILL_RISING):
             return None
         return (
-            f"with {doubled.steps} steps, images that hold move {share:.0%} further towards another answer than with "
-            f"{attack.steps} ({len(ids)} tried)",
+            f"with {more} steps, images that hold move {share:.0%} further towards another answer than with {fewer} "
+            f"({len(ids)} tried)",
             "take more steps or larger ones, or APGD(), which sizes its steps itself",
         )
 

@@ -9,6 +9,7 @@ import yaml
 
 import pytest_robustness
 from pytest_robustness.__main__ import main
+from pytest_robustness.doubts import CHECKS
 from pytest_robustness.measuring import Measuring
 from pytest_robustness.records import Results
 from pytest_robustness.session import OPTIONS
@@ -119,7 +120,7 @@ def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: py
     blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
     (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
     result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_modify_and_mimic.py")
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(["*class*modify rate*mimic rate", "correlation of the two: none"])
 
 
@@ -131,7 +132,7 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
-    methods = [name for name in vars(pytest_robustness.Robustness) if name.startswith("assert_")]
+    methods = [name for name in vars(pytest_robustness.Robustness) if not name.startswith("_")]
     measurements = [name for name in vars(Measuring) if not name.startswith("_")]
     for name in [*methods, *measurements]:
         assert f"robustness.{name}(" in README + STRESSES + ATTACKS, name
@@ -149,6 +150,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "docs/modify_and_mimic.md",
         "docs/sharding.md",
         "docs/stresses.md",
+        "docs/trust.md",
         "fixtures/README.md",
     ],
 )
@@ -168,3 +170,11 @@ def test_make_help_lists_every_target_of_the_makefile() -> None:
 def test_the_changelog_has_the_version_of_the_package() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_trust_names_every_check_and_its_test_runs_as_it_stands(project: pytest.Pytester) -> None:
+    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE)) == CHECKS
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (project.path / "test_trusted.py").write_text(block, encoding="utf-8")
+    project.runpytest_inprocess("-p", "no:randomly", "test_trusted.py").assert_outcomes(passed=1)

@@ -1,10 +1,12 @@
 """Waivers, and what becomes of a verdict in doubt."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
 
-from pytest_robustness.doubts import CHECKS, checked_waivers, judged, merged
+from pytest_robustness.doubts import CHECKS, checked_waivers, consequences, merged
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Doubt, Verdict
 
@@ -14,6 +16,10 @@ BLACK_BOX = Doubt("black-box", "Square() breaks more", "gate on it")
 
 def verdict(status: Literal["pass", "fail"]) -> Verdict:
     return Verdict("accuracy", "claim", status, "accuracy 0.5\nfurthest off: a.png")
+
+
+def judged(verdict: Verdict, checks: Sequence[str], doubts: Sequence[Doubt]) -> Verdict:
+    return dataclasses.replace(verdict, **consequences(verdict, checks, doubts))
 
 
 def test_waivers_are_names_of_checks_with_reasons() -> None:

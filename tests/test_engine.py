@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pytest_robustness.attacks import FGSM, PGD, Square
+from pytest_robustness.attacks import FGSM, PGD, Miss, Square
 from pytest_robustness.defenses import SmoothingVote
 from pytest_robustness.engine import Engine, resolve_device
 from pytest_robustness.errors import InputError
@@ -758,3 +758,18 @@ def test_the_last_eight_engines_beside_one_are_kept(images: ImageSet) -> None:
     assert engine.beside(models[-1]) is engines[-1]
     assert engine.beside(models[1]) is engines[1]
     assert engine.beside(models[0]) is not engines[0]
+
+
+def test_gradients_are_those_of_the_log_odds_and_zeros_are_handed_out(images: ImageSet) -> None:
+    model = Linear()
+    engine = Engine(model, images, device="cpu")
+    batch = images.batch(ids(images)[:5])
+    shown = batch.images.clone().requires_grad_()
+    Miss(batch.accepted).objective(model(shown)).sum().backward()
+    assert shown.grad is not None
+    torch.testing.assert_close(engine.gradients(batch), shown.grad)
+    flat = Engine(lambda images: 0 * model(images), images, device="cpu").gradients(batch)
+    assert not flat.any()
+    with pytest.raises(InputError) as error:
+        Engine(lambda images: model(images).detach(), images, device="cpu").gradients(batch)
+    assert said(error).endswith("or use Square(), which needs no gradient")

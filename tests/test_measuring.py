@@ -164,9 +164,13 @@ def test_a_gate_over_an_attack_that_finds_the_nearest_asks_what_the_measurement_
     robustness: Robustness, model: Linear
 ) -> None:
     found = robustness.smallest_epsilons(FMN())
-    calls = len(model.seen)
+    # The checks of the attack ask about it at the bar too.
     robustness.assert_smallest_epsilon(FMN(), at_least=0.001, quantile=0.1)
+    calls = len(model.seen)
+    robustness.assert_smallest_epsilon(FMN(), at_least=0.001, quantile=0.2)
     assert len(model.seen) == calls
+    assert robustness.verdicts.pop().evaluations == (found.found,)
+    assert robustness.verdicts[0].evaluations == (found.found,)
     assert robustness.verdicts[0].measured == found.quantile(0.1)
     # Another attack climbs to the bar alone.
     robustness.assert_smallest_epsilon(PGD(5), at_least=0.001, quantile=0.1)

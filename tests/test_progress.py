@@ -154,7 +154,7 @@ def on_a_terminal(directory: Path, *arguments: str, **environment: str) -> str:
             break
         written += piece
     os.close(ours)
-    assert process.wait(timeout=10) == 0, written.decode()
+    assert process.wait(timeout=60) == 0, written.decode()
     return written.decode()
 
 

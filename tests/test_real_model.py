@@ -13,7 +13,10 @@ import torch
 from PIL import Image
 
 from pytest_robustness import (
+    APGD,
+    BIM,
     FGSM,
+    MIFGSM,
     PGD,
     Blend,
     Engine,
@@ -21,10 +24,12 @@ from pytest_robustness import (
     GaussianNoise,
     Robustness,
     SmoothingVote,
+    Square,
     image_folder,
     labelled_images,
     transparencies,
 )
+from pytest_robustness.trust import Trust
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PHOTOS = DATA / "imagenet_samples"
@@ -229,3 +234,9 @@ def test_a_search_in_bfloat16_comes_within_two_images_of_one_in_float32() -> Non
     full = Engine(published("cifar_resnet20"), images, device="cpu")
     found, expected = (e.evaluate(some, PGD(steps=5), 0.5 / 255).correct for e in (engine, full))
     assert expected <= found <= expected + 2
+
+
+def test_no_attack_on_the_classifier_is_doubted(robustness: Robustness) -> None:
+    checks = Trust(robustness.engine)
+    for attack in (FGSM(), PGD(), BIM(), MIFGSM(), APGD(), Square(50)):
+        assert checks.doubts(attack, 0.5 / 255)[1] == (), attack

@@ -40,7 +40,7 @@ from tests.attack_models import convnet
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-SOUND = [FGSM(), PGD(), PGD(random_start=True), BIM(), MIFGSM(), APGD(30), FMN(30), Square(60)]
+SOUND = [FGSM(), PGD(), PGD(random_start=True), BIM(), MIFGSM(), APGD(30), FMN(30), Square(30)]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
         Image.fromarray(values.numpy()).save(root / f"{number:02}.png")
         labels[f"{number:02}.png"] = [int(model(values.permute(2, 0, 1)[None] / 255).argmax())]
     return labelled_images(root, labels, classes=["a", "b", "c"])
+
+
+@pytest.fixture(scope="module")
+def drawn() -> ImageSet:
+    return image_folder(FIXTURES / "images")
 
 
 def trust(model: Model, images: ImageSet, seed: int = 0) -> Trust:
@@ -114,9 +119,9 @@ def test_a_sound_model_is_not_doubted_under_any_attack(images: ImageSet, norm: N
 
 
 @pytest.mark.parametrize(("name", "strength"), [("plain", 8), ("hardened", 8)])
-def test_the_drawn_sets_classifiers_are_not_doubted(name: str, strength: float) -> None:
-    sound = trust(load_classifier(name), image_folder(FIXTURES / "images"))  # type: ignore[arg-type]
-    for attack in (FGSM(), PGD(), BIM(), MIFGSM(), APGD(30), Square(60)):
+def test_the_drawn_sets_classifiers_are_not_doubted(drawn: ImageSet, name: str, strength: float) -> None:
+    sound = trust(load_classifier(name), drawn)  # type: ignore[arg-type]
+    for attack in (FGSM(), PGD(), BIM(), MIFGSM(), APGD(30), Square(30)):
         assert sound.doubts(attack, strength / 255)[1] == (), attack
 
 
@@ -176,7 +181,7 @@ def test_dropout_that_never_stops(images: ImageSet) -> None:
 def test_batch_norm_on_the_statistics_of_the_batch(images: ImageSet) -> None:
     norm, model = nn.BatchNorm2d(3, affine=False), convnet()
     found = doubts(lambda shown: model(0.5 + 0.3 * norm(shown)), images, PGD(), 0.03)
-    assert list(found) == ["training-mode", "company"]
+    assert list(found)[:2] == ["training-mode", "company"]
     assert found["training-mode"] == "1 layer of the model ran in training mode, BatchNorm2d first"
     (doubt,) = trust(Shown(nn.BatchNorm2d(3, track_running_stats=False)), images).doubts(PGD(), 0.03)[1]
     assert doubt.check == "company"
@@ -229,8 +234,8 @@ def _normalised(name: str, *, undone: bool = False) -> Model:
         (lambda shown: shown * 255, "values from 0 to 255 undone"),
     ],
 )
-def test_a_wrong_range_or_normalisation(change: Model, reading: str) -> None:
-    checks = trust(Shown(change, load_classifier("plain")), image_folder(FIXTURES / "images"))
+def test_a_wrong_range_or_normalisation(drawn: ImageSet, change: Model, reading: str) -> None:
+    checks = trust(Shown(change, load_classifier("plain")), drawn)
     (doubt,) = (doubt for doubt in checks.doubts(FGSM(), 1 / 255)[1] if doubt.check == "input-range")
     right, _, rest = doubt.said.partition(f" of 32 images are right with {reading}, ")
     as_they_are = int(rest.removesuffix(" as they are"))
@@ -238,13 +243,13 @@ def test_a_wrong_range_or_normalisation(change: Model, reading: str) -> None:
     assert doubt.remedy == "let the model take RGB in [0, 1] and normalise it itself, once, as it was trained"
 
 
-def test_a_range_that_the_model_has_no_answer_to_is_no_better_one() -> None:
+def test_a_range_that_the_model_has_no_answer_to_is_no_better_one(drawn: ImageSet) -> None:
     def from_minus_1_to_1(shown: torch.Tensor) -> torch.Tensor:
         if shown.min() < 0:
             raise ValueError("pixels below 0")
         return 0.5 + 0.5 * shown
 
-    plain = trust(Shown(from_minus_1_to_1, load_classifier("plain")), image_folder(FIXTURES / "images"))
+    plain = trust(Shown(from_minus_1_to_1, load_classifier("plain")), drawn)
     assert plain._input_range() is None
     assert sum(not outcome.correct for outcome in plain._sample[0]) >= 8
 
@@ -292,7 +297,7 @@ def test_quantised_input_has_no_gradient(images: ImageSet) -> None:
         ),
         Doubt(
             "black-box",
-            "Square(queries=50, share=0.1), which takes no gradient, breaks 2 of 8 images, PGD() 0",
+            "Square(queries=25, share=0.1), which takes no gradient, breaks 1 of 8 images, PGD() 0",
             "look for what hides the gradient in the model's forward, or gate on Square() as well",
         ),
     )
@@ -320,10 +325,10 @@ def test_a_gradient_that_leads_astray(images: ImageSet) -> None:
     model = Shown(Reversed.apply)
     assert doubts(model, images, PGD(), 0.1) == {
         "unbounded": "PGD() leaves 8 of 8 images right in a ball that holds every image, guessing leaves 2.7",
-        "black-box": "Square(queries=50, share=0.1), which takes no gradient, breaks 4 of 8 images, PGD() 0",
+        "black-box": "Square(queries=25, share=0.1), which takes no gradient, breaks 2 of 8 images, PGD() 0",
     }
     assert doubts(model, images, FGSM(), 0.1)["black-box"] == (
-        "Square(queries=50, share=0.1), which takes no gradient, breaks 4 of 8 images, FGSM() and PGD(steps=10) together 0"
+        "Square(queries=25, share=0.1), which takes no gradient, breaks 2 of 8 images, FGSM() and PGD(steps=10) together 0"
     )
 
 
@@ -343,14 +348,15 @@ def test_an_attack_of_elsewhere_that_is_too_weak(images: ImageSet) -> None:
 
 
 @pytest.mark.parametrize("attack", [PGD(steps=2), PGD(step_size=0.01), PGD(step_size=0.03)])
-def test_an_attack_of_too_few_or_too_small_steps(attack: PGD) -> None:
-    hardened = trust(load_classifier("hardened"), image_folder(FIXTURES / "images"))
+def test_an_attack_of_too_few_or_too_small_steps(drawn: ImageSet, attack: PGD) -> None:
+    hardened = trust(load_classifier("hardened"), drawn)
     (doubt,) = hardened.doubts(attack, 8 / 255)[1]
     assert doubt.check == "converged"
-    said = rf"with {2 * attack.steps} steps, images that hold move (\d+)% further towards another answer than with {attack.steps} "
+    fewer, more = (2, 4) if attack.steps == 2 else (10, 20)
+    said = rf"with {more} steps, images that hold move (\d+)% further towards another answer than with {fewer} "
     found = re.fullmatch(said + r"\([1-4] tried\)", doubt.said)
     assert found is not None
-    assert 5 <= int(found[1]) <= 20 if attack.steps == 2 else 50 <= int(found[1]) <= 120
+    assert 5 <= int(found[1]) <= 20 if attack.steps == 2 else 80 <= int(found[1]) <= 120
     assert doubt.remedy == "take more steps or larger ones, or APGD(), which sizes its steps itself"
 
 
