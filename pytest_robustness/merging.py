@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pytest_robustness.doubts import judged
+from pytest_robustness.doubts import consequences
 from pytest_robustness.errors import InputError
 from pytest_robustness.gallery import Gallery
 from pytest_robustness.matrices import TargetedMatrix, illustrating
@@ -260,7 +260,7 @@ def _judged(test: str, verdicts: Sequence[Verdict], part: str) -> Verdict:
         # On one device every shard was in the same doubts: the checks look at images of the whole set.
         checks = dict.fromkeys(check for verdict in verdicts for check in verdict.checks)
         doubts = dict.fromkeys(doubt for verdict in verdicts for doubt in verdict.doubts)
-        found = judged(found, tuple(checks), tuple(doubts))
+        found = dataclasses.replace(found, **consequences(found, tuple(checks), tuple(doubts)))
     return dataclasses.replace(
         found,
         matrices=matrices,
