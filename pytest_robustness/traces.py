@@ -4,7 +4,7 @@ Plain numbers and pictures, without torch. Probabilities are in [0, 1], distance
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["Ending", "Frame", "Trace"]
@@ -25,8 +25,8 @@ class Frame:
     subject: float
     target: float
     distance: float
-    png: str = ""
-    overlay: str = ""
+    png: str = field(default="", repr=False)
+    overlay: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

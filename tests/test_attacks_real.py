@@ -8,6 +8,7 @@ import torch
 
 from pytest_robustness import Engine, ImageSet, Robustness, image_folder
 from pytest_robustness.attacks import APGD, BIM, FGSM, FMN, MIFGSM, PGD, Miss, Square, WorstCase, smallest_epsilons
+from pytest_robustness.images import data_uri
 from pytest_robustness.trust import Trust
 from pytest_robustness.types import Attack, Batch
 from tests.attack_models import streams
@@ -160,3 +161,20 @@ def test_no_attack_on_the_classifier_is_doubted(checks: Trust, attack: Attack, e
     made, doubts = checks.doubts(attack, epsilon / 255)
     assert "unbounded" in made
     assert doubts == ()
+
+
+def test_a_trace_ends_with_the_image_that_the_engine_verifies_in_a_batch(engine: Engine, right: Batch) -> None:
+    """Of cats, deer and horses on their way to a dog, of which some hold, for some steps."""
+    robustness, attack, epsilon = Robustness(engine), BIM(), 0.7 / 255
+    some = [image_id for image_id in right.ids if image_id.startswith(("cat/", "deer/", "horse/"))]
+    dog = engine.images.classes.index("dog")
+    outcomes = engine.targeted([(image_id, dog) for image_id in some], attack, epsilon)
+    batches = list(engine.shown([(image_id, epsilon, dog) for image_id in some], attack))
+    shown = torch.cat([attacked.images for _, attacked in batches])
+    for image_id, outcome, attacked in zip(some, outcomes, shown, strict=True):
+        found = robustness.trace(image_id, attack, epsilon, "dog")
+        assert found.answer == outcome.answer
+        assert found.last.png == data_uri(attacked)
+        assert outcome.gradients - found.last.step in (0, 1)
+        assert found.last.target >= found.frames[0].target
+    assert len({outcome.gradients for outcome in outcomes}) > 1

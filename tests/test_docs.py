@@ -85,14 +85,6 @@ def test_the_tests_of_the_page_on_attacks_run_as_they_stand(project: pytest.Pyte
     assert "epsilon  " in result.stdout.str()
 
 
-def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: pytest.Pytester) -> None:
-    blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
-    (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
-    result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_modify_and_mimic.py")
-    result.assert_outcomes(passed=5)
-    result.stdout.fnmatch_lines(["*class*modify rate*mimic rate", "correlation of the two: none"])
-
-
 def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +114,14 @@ def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
     assert whole.complete
     assert [v.status for v in whole.verdicts if v.gate == "modify-rate"] == ["pass"]
     assert (project.path / page).exists()
+
+
+def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: pytest.Pytester) -> None:
+    blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
+    (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
+    result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_modify_and_mimic.py")
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(["*class*modify rate*mimic rate", "correlation of the two: none"])
 
 
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:

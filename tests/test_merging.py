@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_robustness.__main__ import main
-from pytest_robustness.doubts import judged
+from pytest_robustness.doubts import consequences
 from pytest_robustness.errors import InputError
 from pytest_robustness.matrices import TargetedMatrix
 from pytest_robustness.merging import Part, merged
@@ -251,12 +251,13 @@ def test_a_gate_over_pairs_is_judged_with_those_of_all_shards(at_most: float, st
 @pytest.mark.parametrize("waiver", ["", "on purpose"])
 def test_a_pass_in_doubt_is_untrusted_when_it_is_merged_too(waiver: str) -> None:
     doubts = [Doubt("gradients", "zero at 3 of 8 images", "use Square()", waiver)]
-    parts = [
-        part(n, 2, judged(rate(cells, f"shard {n} of 2"), ["gradients"], doubts))
-        for n, cells in enumerate(SHARES, start=1)
-    ]
+
+    def doubted(verdict: Verdict) -> Verdict:
+        return dataclasses.replace(verdict, **consequences(verdict, ["gradients"], doubts))
+
+    parts = [part(n, 2, doubted(rate(cells, f"shard {n} of 2"))) for n, cells in enumerate(SHARES, start=1)]
     assert all(v.status == "undecided" for own in parts for v in own.results.verdicts)
-    assert merged(parts).verdicts == (judged(rate(CELLS), ["gradients"], doubts),)
+    assert merged(parts).verdicts == (doubted(rate(CELLS)),)
     assert bool(merged(parts).failed) == (not waiver)
 
 

@@ -52,13 +52,17 @@ def test_rule(robustness):
 def test_gate(robustness):
     robustness.targeted_matrix(PGD(), 0.2)
     robustness.assert_accuracy(PGD(), 0.3, at_least=1)
+
+def test_rates(robustness):
+    robustness.assert_modify_rate(PGD(), 0.2, at_most=0.5)
+    robustness.assert_mimic_rate(PGD(), 0.2, at_most=0.5)
 """
 
 
 def test_matrices_are_in_the_results_with_pictures_of_their_examples(project: pytest.Pytester) -> None:
     project.makepyfile(MATRICES)
-    run(project, "--robustness-json=out.json", "--robustness-report=out.html").assert_outcomes(passed=1, failed=1)
-    gate, rule = Results.from_json((project.path / "out.json").read_text(encoding="utf-8")).verdicts
+    run(project, "--robustness-json=out.json", "--robustness-report=out.html").assert_outcomes(passed=2, failed=1)
+    gate, modify, mimic, rule = Results.from_json((project.path / "out.json").read_text(encoding="utf-8")).verdicts
     # Brightness moves by at most epsilon: two of the six images fall, dark_2 and bright_2.
     (matrix,) = rule.matrices
     assert matrix.cells == ("- 1/3", "1/3 -")
@@ -73,7 +77,10 @@ def test_matrices_are_in_the_results_with_pictures_of_their_examples(project: py
         ("dark/dark_2.png", "towards bright"),
     ]
     assert gate.gate == "accuracy"
-    assert gate.matrices == (matrix,)
+    assert gate.matrices == modify.matrices == mimic.matrices == (matrix,)
+    # Once in a test, also where its gates pass.
+    assert modify.pictures == rule.pictures
+    assert mimic.pictures == ()
     text = (project.path / "out.html").read_text(encoding="utf-8")
     assert text.count('<section class="matrix">') == 1
 
