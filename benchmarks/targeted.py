@@ -8,7 +8,7 @@ this package begins with the path of the folder and a new engine, and answers th
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.material import Classifier, classifier, copy_images, material, preloaded
@@ -46,22 +46,24 @@ def every_target(setting: Setting) -> Iterator[Section]:
     """The cost of a pair, with as many steps as either takes by itself, at epsilons where nearly all are reached and fewer."""
     chosen, full = material(), setting.sizes is FULL
     folder = setting.scratch / "towards"
-    count = copy_images(chosen.images, folder, per_class=10 if full else 1)
+    count = copy_images(chosen.images, folder, per_class=5 if full else 1)
     rows: list[Row | Headline] = []
     notes = ["Pairs that reached their target, of all pairs:"]
     goals = [
         Goal(chosen.classifier, folder, epsilon, steps)
-        for epsilon, steps in ([(8.0, 20), (8.0, 10), (2.0, 20), (1.0, 20)] if full else [(8.0, 5)])
+        for epsilon, steps in ([(8.0, 20), (8.0, 10), (2.0, 20)] if full else [(8.0, 5)])
     ]
     with Worker(threads=1) as own, Worker(threads=1) as peer:
+        # What is imported and built once.
+        first = replace(goals[0], steps=1)
+        own.call(ours, first)
+        if installed("torchattacks"):
+            peer.call(theirs, first)
         for goal in goals:
             runs: dict[str, Callable[[], Cost]] = {}
             if installed("torchattacks"):
                 runs["torchattacks, a loop"] = functools.partial(peer.call, theirs, goal)
             runs["pytest-robustness"] = functools.partial(own.call, ours, goal)
-            # What is loaded and compiled once.
-            for run in runs.values():
-                run()
             found = interleaved(runs, setting.repeats)
             judged = full and chosen.published and goal.epsilon == _EPSILON
             rows += [Headline(f"epsilon {goal.epsilon:g}/255, {goal.steps} steps"), *_rows(found, judged=judged)]

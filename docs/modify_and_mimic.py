@@ -1,7 +1,7 @@
 """Modify and mimic rates under PGD, as docs/modify_and_mimic.md shows them: `python docs/modify_and_mimic.py plain --epsilon 2`.
 
 `plain` and `hardened` are the classifiers of the drawn pictures, all pairs; `cifar10` a published one on 1000 images, all
-pairs; `photos` MobileNetV2 on 200 photos, ten of the other photos' classes drawn for each. The last two need ../shared/data.
+pairs; `photos` MobileNetV2 on 200 photos, five of the other photos' classes drawn for each. The last two need ../shared/data.
 With `--store FILE` a run that is killed goes on where it was.
 """
 
@@ -89,7 +89,7 @@ def cifar10(_: str) -> Asked:
 
 
 def photos(_: str) -> Asked:
-    """MobileNetV2 and a photo each of 200 of ImageNet's classes; towards ten of the 200 that are drawn for each photo."""
+    """MobileNetV2 and a photo each of 200 of ImageNet's classes; towards five of the 200 that are drawn for each photo."""
     from pytest_robustness import ImageSet, labelled_images
 
     folder = PUBLISHED / "imagenet_samples"
@@ -107,7 +107,7 @@ def photos(_: str) -> Asked:
     named = sorted({classes[image.labels[0]] for image in images.images})
     # Small batches of channels_last run this network several times faster on a CPU.
     model = published("mobilenet_v2").to(memory_format=torch.channels_last)
-    return Asked(model, images, 4, {"classes": named, "targets": 10})
+    return Asked(model, images, 4, {"classes": named, "targets": 5})
 
 
 def published(name: str) -> torch.nn.Module:
