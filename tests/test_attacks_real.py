@@ -178,3 +178,26 @@ def test_a_trace_ends_with_the_image_that_the_engine_verifies_in_a_batch(engine:
         assert outcome.gradients - found.last.step in (0, 1)
         assert found.last.target >= found.frames[0].target
     assert len({outcome.gradients for outcome in outcomes}) > 1
+
+
+def test_what_a_loop_over_targets_reaches_is_reached_in_batches_of_pairs_too(
+    engine: Engine, images: ImageSet, model: torch.nn.Module
+) -> None:
+    torchattacks = pytest.importorskip("torchattacks")
+    steps, epsilon, labels = 10, 1 / 255, range(len(images.classes))
+    some = [image for image in images.images[::50] if engine.evaluate([image.id]).correct]
+    pairs = [(image.id, target) for image in some for target in labels if target not in image.labels]
+    outcomes = engine.targeted(pairs, PGD(steps=steps), epsilon)
+    ours = {pair for pair, own in zip(pairs, outcomes, strict=True) if own.predicted == images.classes[pair[1]]}
+    attack = torchattacks.PGD(model, eps=epsilon, alpha=2.5 / steps * epsilon, steps=steps, random_start=False)
+    attack.set_mode_targeted_by_label(quiet=True)
+    theirs = set()
+    for target in labels:
+        batch = images.batch([image.id for image in some if target not in image.labels])
+        targets = torch.full((len(batch.ids),), target)
+        reached = model(attack(batch.images, targets)).argmax(1) == targets
+        theirs |= {(image_id, target) for image_id, own in zip(batch.ids, reached.tolist(), strict=True) if own}
+    assert 0 < len(theirs) < len(pairs)
+    # Folding rounds otherwise: a pair at the very edge may go either way.
+    assert len(theirs - ours) <= 1
+    assert sum(outcome.gradients for outcome in outcomes) < len(pairs) * steps
