@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         FMN,
         MIFGSM,
         PGD,
+        Oblivious,
         Square,
         WorstCase,
         autoattack_like,
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     )
     from pytest_robustness.corruptions import Corruption
     from pytest_robustness.curves import transparencies
-    from pytest_robustness.defenses import SmoothingVote
+    from pytest_robustness.defenses import RandomizedSmoothing, SmoothingVote, Vote
     from pytest_robustness.engine import Engine
     from pytest_robustness.errors import InputError
     from pytest_robustness.gates import GateFailed
     from pytest_robustness.loading import ImageSet, LabelledImage, image_folder, labelled_images
     from pytest_robustness.perturbations import (
         JPEG,
+        BeforeResize,
         Blend,
         Brightness,
         Contrast,
@@ -64,6 +66,7 @@ __all__ = [
     "JPEG",
     "MIFGSM",
     "PGD",
+    "BeforeResize",
     "Blend",
     "Brightness",
     "Contrast",
@@ -79,8 +82,10 @@ __all__ = [
     "InputError",
     "LabelledImage",
     "MotionBlur",
+    "Oblivious",
     "Occlusion",
     "Pixelate",
+    "RandomizedSmoothing",
     "Robustness",
     "Rotation",
     "Saturation",
@@ -92,6 +97,7 @@ __all__ = [
     "Square",
     "Translation",
     "UniformNoise",
+    "Vote",
     "WorstCase",
     "ZoomBlur",
     "autoattack_like",
@@ -113,6 +119,7 @@ _HOMES = {
     "JPEG": "perturbations",
     "MIFGSM": "attacks",
     "PGD": "attacks",
+    "BeforeResize": "perturbations",
     "Blend": "perturbations",
     "Brightness": "perturbations",
     "Contrast": "perturbations",
@@ -128,8 +135,10 @@ _HOMES = {
     "InputError": "errors",
     "LabelledImage": "loading",
     "MotionBlur": "perturbations",
+    "Oblivious": "attacks",
     "Occlusion": "perturbations",
     "Pixelate": "perturbations",
+    "RandomizedSmoothing": "defenses",
     "Robustness": "robustness",
     "Rotation": "perturbations",
     "Saturation": "perturbations",
@@ -141,6 +150,7 @@ _HOMES = {
     "Square": "attacks",
     "Translation": "perturbations",
     "UniformNoise": "perturbations",
+    "Vote": "defenses",
     "WorstCase": "attacks",
     "ZoomBlur": "perturbations",
     "autoattack_like": "attacks",

@@ -4,19 +4,18 @@ import math
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Case
-from pytest_robustness.types import Attack, Borrowed, Perturbation, Voter, fits, grades_of
+from pytest_robustness.types import Attack, Borrowed, Defense, Perturbation, fits, grades_of
 
 __all__ = ["case_of"]
 
 
-def case_of(stress: Attack | Perturbation | None, strength: float, defense: Voter | None) -> Case:
+def case_of(stress: Attack | Perturbation | None, strength: float, defense: Defense | None) -> Case:
     """The case of these three.
 
-    Raises InputError for a strength outside the stress's range, for what is no stress or no vote, and for an attack
-    behind a vote that it does not know of.
+    Raises InputError for a strength outside the stress's range, and for what is no stress or no defense.
     """
     if defense is not None:
-        _check_settings(defense, fits(defense, Voter), "a vote", "SmoothingVote()")
+        _check_settings(defense, fits(defense, Defense), "a defense", "SmoothingVote()")
     behind = "" if defense is None else repr(defense)
     if stress is None:
         if strength:
@@ -24,11 +23,6 @@ def case_of(stress: Attack | Perturbation | None, strength: float, defense: Vote
         return Case("", "", 0.0, behind)
     _check_settings(stress, hasattr(stress, "limit"), "a stress", "FGSM() or GaussianNoise()")
     _check_strength(stress, strength)
-    if defense is not None and fits(stress, Attack):
-        raise InputError(
-            f"{stress!r} behind {defense!r}: expected a perturbation, got an attack that does not know of the vote "
-            "and would flatter it; use a perturbation such as GaussianNoise()"
-        )
     library = stress.library if fits(stress, Borrowed) else ""  # type: ignore[union-attr]
     return Case(repr(stress), stress.unit, float(strength), behind, library)
 

@@ -18,6 +18,7 @@ CHECKS = (
     "logit-scale",
     "gradients",
     "unbounded",
+    "oblivious",
     "single-step",
     "black-box",
     "converged",

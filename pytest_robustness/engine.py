@@ -6,6 +6,7 @@ The only module that knows both halves. Whatever a stress returns is projected t
 
 import collections
 import contextlib
+import copy
 import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -21,11 +22,12 @@ from pytest_robustness.devices import Stage, Staged, device_name, fitting_batch_
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import ImageSet
 from pytest_robustness.memory import Ask, Keys, Memory, Question, Targeted
+from pytest_robustness.pairs import check_targets
 from pytest_robustness.provenance import provenance
 from pytest_robustness.records import Case, Evaluation, Outcome, Provenance
 from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel, out_of_memory
-from pytest_robustness.stressing import Aim, Stressing
-from pytest_robustness.types import Attack, Batch, Images, Logits, Perturbation, Strengths, Voter, fits
+from pytest_robustness.stressing import Stressing
+from pytest_robustness.types import Attack, Batch, Defense, Images, Logits, Perturbation, fits
 
 __all__ = ["Engine"]
 
@@ -48,7 +50,8 @@ class Engine:
     `precision` and `compiled` are those of `RunningModel`; `workers` threads decode images ahead (None: 1 on a CPU,
     up to 8 elsewhere). `store` holds outcomes of other runs and processes; `run` names this run where it is
     shared. `progress(done, total, "images")` is called after every batch, or with "pairs" of an image and a target; `computed`
-    counts both, without what was known already.
+    counts both, without what was known already. `defense` is what stands in front of the model, None in an engine of the model
+    alone: see `behind`.
 
     Raises InputError for a model that can't be called, a device that isn't there or a batch size < 1.
     """
@@ -76,7 +79,9 @@ class Engine:
         self._running = RunningModel(
             model, len(images.classes), device=self.device, precision=precision, compiled=compiled
         )
-        self._batch_size = None if batch_size == "auto" else batch_size
+        self._running.most = None if batch_size == "auto" else batch_size
+        self.defense: Defense | None = None
+        self._provenance: tuple[int, Provenance] | None = None
         self._workers = workers or (1 if self.device.type == "cpu" else min(8, os.cpu_count() or 1))
         self._run = run
         self._alike = functools.partial(
@@ -98,13 +103,13 @@ class Engine:
         self._memory = Memory(store)
         self._progress = progress
         self._stage = Stage(self.device)
-        self._stressing = Stressing(self._running, seed)
+        self._stressing = Stressing(self._running, images, seed)
         self._answering = Answering(
             self._running,
             images,
             self._memory,
             self._stressing,
-            clean=lambda ids: self.evaluate(ids).outcomes,
+            clean=lambda ids, defense: self.behind(defense).evaluate(ids).outcomes,
             at_a_time=lambda: self.batch_size,
         )
 
@@ -121,33 +126,40 @@ class Engine:
             while len(self._beside) >= _BESIDE:
                 del self._beside[next(iter(self._beside))]
             self._beside[id(model)] = self._alike(model)
-        return self._beside[id(model)]
+        return self._beside[id(model)].behind(self.defense)
+
+    def behind(self, defense: Defense | None) -> "Engine":
+        """The engine of the same model behind this defense, None for none, in place of its own; what one knows the other does.
+
+        Every question that can be put to a model can be put to it: images are wrong where the defense is wrong or
+        abstains, and an attack goes through it. Raises InputError for what is no defense.
+        """
+        if defense is self.defense:
+            return self
+        case_of(None, 0.0, defense)
+        defended = copy.copy(self)
+        defended.defense, defended._provenance = defense, None
+        return defended
 
     @property
     def batch_size(self) -> int:
         """The most images of a batch; "auto" is settled when it is first asked for."""
-        if self._batch_size is None:
+        if self._running.most is None:
             probe = self.images.probe(LEAST_BATCH)
-            self._batch_size = fitting_batch_size(self._running, None if probe is None else probe.to(self.device))
-        return self._batch_size
+            self._running.most = fitting_batch_size(self._running, None if probe is None else probe.to(self.device))
+        return self._running.most
 
     def chunk_size(self, stress: Attack | Perturbation | Targeted | None = None) -> int:
         """So many images evaluated together keep the batches full."""
         attacked = isinstance(stress, Targeted) or fits(stress, Attack)
         return (_ATTACKED_AT_ONCE if attacked else 1) * self.batch_size
 
-    def case(
-        self, stress: Attack | Perturbation | None = None, strength: float = 0.0, defense: Voter | None = None
-    ) -> Case:
+    def case(self, stress: Attack | Perturbation | None = None, strength: float = 0.0) -> Case:
         """The case in plain words; InputError where the strength is not one of the stress."""
-        return case_of(stress, strength, defense)
+        return case_of(stress, strength, self.defense)
 
     def evaluate(
-        self,
-        ids: Sequence[str],
-        stress: Attack | Perturbation | None = None,
-        strength: float = 0.0,
-        defense: Voter | None = None,
+        self, ids: Sequence[str], stress: Attack | Perturbation | None = None, strength: float = 0.0
     ) -> Evaluation:
         """The outcomes of these images in one case; only what was not asked before is computed, in batches.
 
@@ -158,9 +170,9 @@ class Engine:
         Raises InputError for a strength outside the stress's range, images that can't be read, and models
         or stresses that return something else than they should.
         """
-        case = self.case(stress, strength, defense)
+        case = self.case(stress, strength)
         asks = [(image_id, float(strength)) for image_id in ids]
-        return Evaluation(case, self._told((stress if strength else None, defense), asks))
+        return Evaluation(case, self._told((stress if strength else None, self.defense), asks))
 
     def targeted(self, pairs: Sequence[tuple[str, int]], attack: Attack, epsilon: float) -> tuple[Outcome, ...]:
         """What became of each image that was attacked towards a class, for pairs of an id and the number of the target.
@@ -174,21 +186,13 @@ class Engine:
         self.case(attack, epsilon)
         if not fits(attack, Attack):
             raise InputError(f"expected an attack, which can go for a target, got {attack!r}; use one such as PGD()")
-        k = len(self.images.classes)
-        for image_id, target in pairs:
-            if not 0 <= target < k:
-                raise InputError(f"{image_id}: expected a target from 0 to {k - 1}, a class's number, got {target!r}")
-            if target in self.images[image_id].labels:
-                raise InputError(
-                    f"{image_id}: expected a target that is not accepted, got {self.images.classes[target]!r}, which is right; "
-                    "choose another class"
-                )
+        check_targets(self.images, pairs)
         with self.steady():
             clean = {
                 outcome.image: outcome for outcome in self.evaluate(list(dict.fromkeys(i for i, _ in pairs))).outcomes
             }
             asks = [(image, float(epsilon), target) for image, target in pairs if epsilon and clean[image].correct]
-            found = dict(zip(asks, self._told((Targeted(attack), None), asks), strict=True))
+            found = dict(zip(asks, self._told((Targeted(attack), self.defense), asks), strict=True))
         return tuple(found.get((image, float(epsilon), target), clean[image]) for image, target in pairs)
 
     def _told(self, question: Question, asks: Sequence[Ask]) -> tuple[Outcome, ...]:
@@ -207,9 +211,7 @@ class Engine:
             raise InputError(f"{errors[0]}{more}")
         return tuple(outcomes)
 
-    def prefetch(
-        self, asks: Iterable[tuple[str, float]], stress: Attack | Perturbation, defense: Voter | None = None
-    ) -> None:
+    def prefetch(self, asks: Iterable[tuple[str, float]], stress: Attack | Perturbation) -> None:
         """Answer ahead for images, each at its strength; they share batches, and an image is decoded once for all its
         strengths in a batch.
 
@@ -217,8 +219,8 @@ class Engine:
         """
         asks = [(image_id, float(strength)) for image_id, strength in asks]
         for strength in {strength for _, strength in asks}:
-            self.case(stress, strength, defense)
-        self._answer((stress, defense), [ask for ask in asks if ask[1]])
+            self.case(stress, strength)
+        self._answer((stress, self.defense), [ask for ask in asks if ask[1]])
 
     def recall(self, stress: Attack | Perturbation) -> Callable[[Sequence[str], float], Sequence[Outcome] | None]:
         """What `evaluate` would say of images at a strength, where it has said it of all of them already; None elsewhere.
@@ -226,7 +228,7 @@ class Engine:
         As a function, for a caller who asks at many strengths and lets nothing happen to the model meanwhile.
         """
         self._refresh()
-        return self._memory.recall(stress)
+        return self._memory.recall(stress, self.defense)
 
     def shown(self, asks: Sequence[Ask], stress: Attack | Perturbation) -> Iterator[tuple[Batch, Batch]]:
         """Images, each at its strength, in batches: as they are, and as the stress leaves them; an attack on asks with a
@@ -242,13 +244,24 @@ class Engine:
             batch = Batch(read.images.to(self.device), read.accepted.to(self.device), read.ids)
             strengths = torch.tensor([ask[1] for ask in part], device=self.device)
             with self._running.running(), torch.no_grad():
-                stressed = self._stressed(batch, stress, strengths, self._answering.aim(part, batch))
+                aim = self._answering.aim(part, batch)
+                stressed = self._answering.stressed(batch, stress, strengths, aim, self.defense)
             yield batch, replace(batch, images=stressed)
 
     def logits(self, batch: Batch) -> Logits:
-        """What the model says to a batch; `evaluate` keeps answers, this does not."""
+        """What the model alone says to a batch; `evaluate` keeps answers, this does not."""
         with self._running.running(), torch.no_grad():
             return self._answering.logits(batch)
+
+    def probabilities(self, batch: Batch) -> torch.Tensor:
+        """(n, k) what is said to a batch of each class: the softmax of the logits, behind a defense the share of its views."""
+        with self._running.running(), torch.no_grad():
+            return self._answering.probabilities(batch, self.defense)
+
+    def log_odds(self, batch: Batch) -> torch.Tensor:
+        """(n,) the log-odds of an answer to a batch that is not accepted; behind a defense their mean over its views."""
+        with self._running.running():
+            return self._stressing.log_odds(batch, self.batch_size, self.defense)
 
     def gradients(self, batch: Batch) -> Images:
         """How what an attack climbs lies at these images, (n, c, h, w): NaN and infinity are not refused.
@@ -256,25 +269,16 @@ class Engine:
         Raises InputError where the model's answers have no gradient.
         """
         with self._running.running():
-            return self._stressing.gradients(batch, self.batch_size)
+            return self._stressing.gradients(batch, self.batch_size, self.defense)
 
-    def _stressed(self, batch: Batch, stress: Attack | Perturbation, strengths: Strengths, aim: Aim) -> Images:
-        if not isinstance(stress, Attack):
-            return self._stressing.perturbed(batch, stress, strengths)
-        right = [row for row, outcome in enumerate(self.evaluate(batch.ids).outcomes) if outcome.correct]
-        if not right:
-            return batch.images
-        rows = torch.tensor(right, device=self.device)
-        found = self._stressing.attacked(
-            batch.select(right), aim.select(rows), stress, strengths[right], self.batch_size
-        )
-        return batch.images.index_copy(0, rows, found.images)
-
-    @functools.cached_property
+    @property
     def provenance(self) -> Provenance:
-        """What the numbers are measured on."""
-        self._ready()
-        return provenance(self._running, self.images, device_name(self.device), self.seed)
+        """What the numbers are measured on: another object where the model is another one."""
+        if self._provenance is None or self._provenance[0] != self._running.changes:
+            self._ready()
+            found = provenance(self._running, self.images, device_name(self.device), self.seed)
+            self._provenance = self._running.changes, found
+        return self._provenance[1]
 
     def _answer(self, question: Question, asks: Collection[Ask]) -> None:
         """Find or compute what is not known yet, chunk by chunk, and keep each chunk as soon as it is there."""
@@ -311,7 +315,6 @@ class Engine:
         if not self._steady and self._running.changed():
             self._memory.forget()
             self._stressing.forget()
-            self.__dict__.pop("provenance", None)
 
     def _ready(self) -> None:
         """Choose how to run the model, and name the answers on disk, by what it says to the first images of the set."""
@@ -374,8 +377,8 @@ class Engine:
             return failure
         half = len(asks) // 2
         if isinstance(failure, _TooLarge):
-            self._batch_size = max(1, min(self.batch_size, len(asks)) // 2)
-            self._running.least = max(LEAST_BATCH, min(self._running.least, self._batch_size))
+            self._running.most = max(1, min(self.batch_size, len(asks)) // 2)
+            self._running.least = max(LEAST_BATCH, min(self._running.least, self._running.most))
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         first, second = (

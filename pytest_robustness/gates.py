@@ -27,7 +27,8 @@ __all__ = [
     "GateFailed",
     "HoldsUntil",
     "NotBrokenUpTo",
-    "VoteRecovers",
+    "and_more",
+    "check_share",
 ]
 
 _NAMED = 5
@@ -50,10 +51,7 @@ class AccuracyAtLeast:
     at_least: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.at_least, bool) or not isinstance(self.at_least, (int, float)) or not 0 < self.at_least <= 1:
-            raise InputError(
-                f"expected at_least to be a share in (0, 1], got {self.at_least!r}; a gate at 0 would pass every model"
-            )
+        check_share("at_least", self.at_least)
 
     def decided(self, evaluation: Evaluation, *, of: int) -> int | None:
         """After how many of these outcomes the verdict on `of` images stands, whatever the others are; None if it doesn't."""
@@ -157,7 +155,7 @@ class CurveAbove:
         required = ", ".join(f"{floor:.4g} at {own.case.at}" for own, floor in zip(evaluations, floors, strict=True))
         return Verdict(
             gate="accuracy-curve",
-            claim=f"accuracy under {worst.case.stress} >= {required}",
+            claim=f"accuracy under {worst.case.under} >= {required}",
             status="fail" if failing else "pass",
             reason=reason,
             measured=worst.correct / len(worst.outcomes),
@@ -187,7 +185,7 @@ class HoldsUntil:
         else:
             reason = f"{len(ladders) - len(fallen)} of {len(ladders)} images hold until {required}"
             worst = sorted(fallen, key=lambda ladder: (ladder.broke, ladder.image))
-            reason += "".join(f"\n{_ladder_sentence(ladder)}" for ladder in worst[:_NAMED]) + _and_more(worst)
+            reason += "".join(f"\n{_ladder_sentence(ladder)}" for ladder in worst[:_NAMED]) + and_more(worst)
         if fallen:
             reason += f"\nrequired: {required}" + (
                 "" if measured is None else f", short by {self.strength - measured:.4g}"
@@ -229,7 +227,7 @@ class BreaksNoEarlier:
             key=lambda own: (own.held is None, own.broke, own.image),
         )
         if not passed:
-            reason += "".join(f"\n{_ladder_sentence(ladder)}" for ladder in fallen[:_NAMED]) + _and_more(fallen)
+            reason += "".join(f"\n{_ladder_sentence(ladder)}" for ladder in fallen[:_NAMED]) + and_more(fallen)
         return Verdict(
             gate="breaking-point",
             claim=f"{self.quantile:g} quantile of the breaking points under {stress} >= {required}",
@@ -276,7 +274,7 @@ class NotBrokenUpTo:
         if not passed:
             # Those that are wrong when clean last, as above.
             fallen.sort(key=lambda point: point[0] == 0)
-            reason += "".join(f"\n{epsilons.told(*point)}" for point in fallen[:_NAMED]) + _and_more(fallen)
+            reason += "".join(f"\n{epsilons.told(*point)}" for point in fallen[:_NAMED]) + and_more(fallen)
         # An image that held throughout may hold longer.
         capped = min(measured, epsilons.up_to)
         found = epsilons.found
@@ -334,34 +332,6 @@ class CorruptionErrorAtMost:
         )
 
 
-@dataclass(frozen=True)
-class VoteRecovers:
-    """The vote's majority is an accepted class, for every image; an abstention does not recover it."""
-
-    def judge(self, voted: Evaluation, alone: Evaluation) -> Verdict:
-        pairs = list(zip(voted.outcomes, alone.outcomes, strict=True))
-        lost = [(vote, single) for vote, single in pairs if not vote.correct]
-        k, n = voted.correct, len(pairs)
-        sentences = [
-            f"{vote.image}: the voters say {', '.join(vote.votes)}; without the vote the model says {single.answer}; "
-            f"accepted: {' or '.join(vote.accepted)}"
-            for vote, single in (pairs if n == 1 else lost)
-        ]
-        summary = [] if n == 1 else [f"{k} of {n} images are recovered; right without the vote: {alone.correct}"]
-        return Verdict(
-            gate="vote-recovers",
-            claim=f"{voted.case.defense} recovers the class under {alone.case.title}",
-            status="fail" if lost else "pass",
-            reason="\n".join(summary + sentences[:_NAMED]) + _and_more(sentences),
-            measured=k / n,
-            required=1.0,
-            margin=k / n - 1.0,
-            n=n,
-            interval=proportion_interval(k, n),
-            evaluations=(voted, alone),
-        )
-
-
 def _ladder_sentence(ladder: Ladder) -> str:
     strength, last = ladder.rungs[-1]
     accepted = " or ".join(last.accepted)
@@ -377,5 +347,12 @@ def _ladder_sentence(ladder: Ladder) -> str:
     )
 
 
-def _and_more(rows: Sequence[object]) -> str:
+def and_more(rows: Sequence[object]) -> str:
+    """What is said below the first five of these."""
     return f"\n... and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+
+
+def check_share(name: str, share: object) -> None:
+    """Refuse what is no share in (0, 1] to ask for."""
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
+        raise InputError(f"expected {name} to be a share in (0, 1], got {share!r}; a gate at 0 would pass every model")

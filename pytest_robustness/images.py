@@ -24,6 +24,7 @@ __all__ = [
     "check_kinds",
     "check_sizes",
     "data_uri",
+    "fitted",
     "read_image",
     "read_overlay",
     "read_pixels",
@@ -99,21 +100,37 @@ def read_pixels(
     """
     check_sizes(str(path), resize=resize, crop=crop)
     image, deep = _decoded(path, data)
-    image = _as_rgb(image, deep, path, accept)
-    if resize is not None and min(image.size) != resize:
-        short = min(image.size)
+    (image,) = _fitted([_as_rgb(image, deep, path, accept)], str(path), resize, crop)
+    return _pixels(image)
+
+
+def fitted(pixels: torch.Tensor, where: str, *, resize: int | None = None, crop: int | None = None) -> torch.Tensor:
+    """Pixels, (3, h, w) float32 in [0, 1], resized and cropped as `read_pixels` does it, without rounding to 8 bits.
+
+    Raises InputError, beginning with `where`, for an image smaller than the crop.
+    """
+    planes = [Image.fromarray(plane) for plane in pixels.detach().cpu().numpy()]
+    made = _fitted(planes, where, resize, crop)
+    return torch.stack([torch.from_numpy(numpy.array(plane)) for plane in made]).clamp(0, 1)
+
+
+def _fitted(images: list[Image.Image], where: str, resize: int | None, crop: int | None) -> list[Image.Image]:
+    """Images of one size, resized and cropped alike."""
+    width, height = images[0].size
+    if resize is not None and min(width, height) != resize:
+        short = min(width, height)
         # The long side is cut to whole pixels, not rounded, as torchvision does: published accuracies rest on it.
-        size = (int(resize * image.width / short), int(resize * image.height / short))
-        image = image.resize(size, Image.Resampling.BILINEAR)
+        width, height = int(resize * width / short), int(resize * height / short)
+        images = [image.resize((width, height), Image.Resampling.BILINEAR) for image in images]
     if crop is not None:
-        if min(image.size) < crop:
+        if min(width, height) < crop:
             raise InputError(
-                f"{path}: expected at least {crop} x {crop} pixels for crop={crop}, got {image.width} x {image.height}; "
+                f"{where}: expected at least {crop} x {crop} pixels for crop={crop}, got {width} x {height}; "
                 + (f"add resize={crop} or crop less" if resize is None else "resize to more or crop less")
             )
-        left, top = round((image.width - crop) / 2), round((image.height - crop) / 2)
-        image = image.crop((left, top, left + crop, top + crop))
-    return _pixels(image)
+        left, top = round((width - crop) / 2), round((height - crop) / 2)
+        images = [image.crop((left, top, left + crop, top + crop)) for image in images]
+    return images
 
 
 def read_overlay(path: Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ import torch
 
 from pytest_robustness.classes import ClassList, nearest, read_classes
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import Kind, as_floats, check_kinds, check_sizes, read_pixels
+from pytest_robustness.images import Kind, as_floats, check_kinds, check_sizes, fitted, read_image, read_pixels
 from pytest_robustness.recent import Recent
 from pytest_robustness.records import path_text
 from pytest_robustness.types import Accepted, Batch, Images
@@ -149,6 +149,19 @@ class ImageSet:
         """These images, decoded; InputError where a file is bad or is not of the set's size."""
         pixels = [_raised(self._read(image_id)) for image_id in ids]
         return Batch(torch.stack(pixels), self.accepted_mask(ids), tuple(ids))
+
+    @property
+    def resized(self) -> bool:
+        """Whether the images are resized from the size of their files."""
+        return self._resize is not None
+
+    def native(self, image_id: str) -> torch.Tensor:
+        """The pixels of the image's file at its own size, (3, h, w) float32 in [0, 1]; InputError as `batch`."""
+        return read_image(self[image_id].path, accept=self._accept)
+
+    def fitted(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels at the size of a file, (3, h, w) float32 in [0, 1], resized and cropped as the images of the set are."""
+        return fitted(pixels, self.name, resize=self._resize, crop=self._crop)
 
     def probe(self, n: int) -> Images | None:
         """The first n images of the set that can be read, fewer where it has fewer; None where there is none."""

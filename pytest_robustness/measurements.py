@@ -184,8 +184,8 @@ class SmallestEpsilons:
 
     @property
     def attack(self) -> str:
-        """The attack's constructor call."""
-        return self.found.case.stress if isinstance(self.found, Evaluation) else self.found[0].stress
+        """The attack, and the defense that it goes through, as constructor calls."""
+        return self.found.case.under if isinstance(self.found, Evaluation) else self.found[0].stress
 
     @property
     def up_to(self) -> float:

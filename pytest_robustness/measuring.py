@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from pytest_robustness.accuracy_curves import AccuracyCurve, AccuracyCurves
+from pytest_robustness.certificates import CertifiedAccuracy
 from pytest_robustness.corruptions import COMMON, Corruption
 from pytest_robustness.curves import Curve
 from pytest_robustness.engine import Engine
@@ -28,8 +29,9 @@ from pytest_robustness.records import Evaluation, Ladder, Matrix, Picture
 from pytest_robustness.search import climb, planned, sweep
 from pytest_robustness.shards import Shard
 from pytest_robustness.traces import Trace
-from pytest_robustness.types import Attack, Classifier, Perturbation, Voter, finds_nearest, fits
+from pytest_robustness.types import Attack, Classifier, Perturbation, finds_nearest, fits
 from pytest_robustness.views import Album, curves, pictures_towards
+from pytest_robustness.vote_tables import VoteTables
 
 __all__ = ["Chosen", "Measuring"]
 
@@ -37,11 +39,19 @@ Chosen: TypeAlias = LabelledImage | str | ImageSet | Iterable[LabelledImage | st
 """One image or several, as objects or as ids; an ImageSet stands for all of its images."""
 
 _Measurement: TypeAlias = (
-    Accuracy | AccuracyCurves | BreakingPoint | BreakingPoints | CorruptionErrors | SmallestEpsilons | TargetedMatrix
+    Accuracy
+    | AccuracyCurves
+    | BreakingPoint
+    | BreakingPoints
+    | CertifiedAccuracy
+    | CorruptionErrors
+    | Curve
+    | SmallestEpsilons
+    | TargetedMatrix
+    | Trace
+    | VoteTables
 )
-_M = TypeVar(
-    "_M", Accuracy, AccuracyCurves, BreakingPoint, BreakingPoints, CorruptionErrors, SmallestEpsilons, TargetedMatrix
-)
+_M = TypeVar("_M", bound=_Measurement)
 
 
 class Measuring:
@@ -63,7 +73,7 @@ class Measuring:
         self.shard = shard
         self.pictures: dict[Matrix, tuple[Picture, ...]] = {}
         self._album = album if album is not None else Album()
-        self.measurements: list[_Measurement | Curve | Trace] = []
+        self.measurements: list[_Measurement] = []
         self._company = company
 
     def accuracy(
@@ -71,15 +81,14 @@ class Measuring:
         stress: Attack | Perturbation | None = None,
         strength: float = 0.0,
         *,
-        defense: Voter | None = None,
         images: Chosen | None = None,
     ) -> Accuracy:
         """The share of the images (all without `images`) that are answered with an accepted class.
 
-        Behind a `defense`, an abstention counts as wrong. Raises InputError as `Engine.evaluate` does.
+        Behind a defense, an abstention counts as wrong. Raises InputError as `Engine.evaluate` does.
         """
         ids = self._ids(self.engine.images if images is None else images)
-        return self._measured(Accuracy(self._evaluated(ids, stress, strength, defense)))
+        return self._measured(Accuracy(self._evaluated(ids, stress, strength)))
 
     def accuracies(
         self, stress: Attack | Perturbation, strengths: Sequence[float], *, images: Chosen | None = None
@@ -296,14 +305,12 @@ class Measuring:
         self.measurements.append(measurement)
         return measurement
 
-    def _evaluated(
-        self, ids: Sequence[str], stress: Attack | Perturbation | None, strength: float, defense: Voter | None
-    ) -> Evaluation:
-        evaluate = functools.partial(self.engine.evaluate, stress=stress, strength=strength, defense=defense)
+    def _evaluated(self, ids: Sequence[str], stress: Attack | Perturbation | None, strength: float) -> Evaluation:
+        evaluate = functools.partial(self.engine.evaluate, stress=stress, strength=strength)
         # Refused here, before it becomes part of a question that has to be hashed.
-        self.engine.case(stress, strength, defense)
+        self.engine.case(stress, strength)
         with self.engine.steady():
-            self._along(ids, (stress, strength, defense), evaluate)
+            self._along(ids, (stress, strength, self.engine.defense), evaluate)
             return evaluate(ids)
 
     def _check_attack(self, attack: Attack, instead: str) -> None:
@@ -338,7 +345,7 @@ class Measuring:
         self.engine.case(attack, top)
         if not top > 0:
             raise InputError(f"{attack!r}: expected up_to > 0, got {top!r}; leave it out for all of the images")
-        return SmallestEpsilons(self._evaluated(ids, attack, top, None))
+        return SmallestEpsilons(self._evaluated(ids, attack, top))
 
     def _climbed(
         self,
@@ -356,7 +363,9 @@ class Measuring:
         if also is not None and also not in steps:
             steps = tuple(sorted((*steps, also)))
         with self.engine.steady():
-            self._along(ids, (stress, steps), lambda company: climb(self.engine, company, stress, steps))
+            self._along(
+                ids, (stress, steps, self.engine.defense), lambda company: climb(self.engine, company, stress, steps)
+            )
             return climb(self.engine, ids, stress, steps, tolerance=tolerance, beyond=beyond)
 
     def _along(

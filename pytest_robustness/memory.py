@@ -18,7 +18,7 @@ from pytest_robustness.cache import OutcomeStore
 from pytest_robustness.errors import InputError
 from pytest_robustness.fingerprint import Unknown, code_digest, digest
 from pytest_robustness.records import Outcome
-from pytest_robustness.types import Attack, Perturbation, Voter
+from pytest_robustness.types import Attack, Defense, Perturbation
 
 __all__ = ["Ask", "Keys", "Memory", "Question", "Targeted"]
 
@@ -32,7 +32,7 @@ class Targeted:
 
 Ask: TypeAlias = tuple[str, float] | tuple[str, float, int]
 """An image's id and a strength; of a targeted attack, the target's number too."""
-Question: TypeAlias = tuple[Attack | Perturbation | Targeted | None, Voter | None]
+Question: TypeAlias = tuple[Attack | Perturbation | Targeted | None, Defense | None]
 """What images are asked about at a strength: a stress and a defense. Clean images are at strength 0 of no stress."""
 
 _WAIT_SECONDS = 0.01
@@ -115,9 +115,11 @@ class Memory:
             missing = [ask for ask in missing if ask not in known]
         return missing
 
-    def recall(self, stress: Attack | Perturbation) -> Callable[[Sequence[str], float], Sequence[Outcome] | None]:
+    def recall(
+        self, stress: Attack | Perturbation, defense: Defense | None
+    ) -> Callable[[Sequence[str], float], Sequence[Outcome] | None]:
         """`Engine.recall` of what this process knows."""
-        clean, stressed = (self.known((asked, None)) for asked in (None, stress))
+        clean, stressed = (self.known((asked, defense)) for asked in (None, stress))
 
         def recalled(ids: Sequence[str], strength: float) -> Sequence[Outcome] | None:
             known = stressed if strength else clean
@@ -127,11 +129,11 @@ class Memory:
 
         return recalled
 
-    def not_known_wrong(self, ids: Sequence[str]) -> list[int]:
+    def not_known_wrong(self, ids: Sequence[str], defense: Defense | None) -> list[int]:
         """The rows of the images that are right when clean, or may be, after a look into the store."""
         asks: list[Ask] = [(image_id, 0.0) for image_id in ids]
-        self.missing((None, None), asks)
-        known = self.known((None, None))
+        self.missing((None, defense), asks)
+        known = self.known((None, defense))
         answers = [known.get(ask) for ask in asks]
         return [row for row, a in enumerate(answers) if a is None or (isinstance(a, Outcome) and a.correct)]
 

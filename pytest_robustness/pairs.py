@@ -11,7 +11,7 @@ from pytest_robustness.matrices import cells_text, exemplary, surest
 from pytest_robustness.records import Case, Choice, Matrix, Outcome, Pair
 from pytest_robustness.seeding import Streams
 
-__all__ = ["Plan", "Targets", "planned_pairs", "tallied"]
+__all__ = ["Plan", "Targets", "check_targets", "planned_pairs", "tallied"]
 
 Targets: TypeAlias = int | str | Sequence[str] | Sequence[tuple[LabelledImage | str, str]] | None
 """What images go towards: every other class (None), so many of them drawn for each image, the classes or groups that are
@@ -74,6 +74,19 @@ def planned_pairs(
         aimed = {image_id: allowed[kind.accepted] for image_id, kind in kinds.items()}
     pairs = tuple((image_id, target) for image_id, aims in aimed.items() for target in aims)
     return _plan(images, pairs, true, "drawn" if drawn else "all" if named is None else "given", drawn)
+
+
+def check_targets(images: ImageSet, pairs: Iterable[tuple[str, int]]) -> None:
+    """Refuse a pair whose target is no class, or is accepted."""
+    k = len(images.classes)
+    for image_id, target in pairs:
+        if not 0 <= target < k:
+            raise InputError(f"{image_id}: expected a target from 0 to {k - 1}, a class's number, got {target!r}")
+        if target in images[image_id].labels:
+            raise InputError(
+                f"{image_id}: expected a target that is not accepted, got {images.classes[target]!r}, which is right; "
+                "choose another class"
+            )
 
 
 def tallied(

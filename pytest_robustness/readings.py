@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import torch
 
-from pytest_robustness.types import Classifier, Images, Votes
+from pytest_robustness.types import Images
 
 __all__ = ["READINGS", "Reading"]
 
@@ -27,7 +27,7 @@ _NORMALISATIONS: dict[str, tuple[_Values, _Values]] = {
 
 @dataclass(frozen=True)
 class Reading:
-    """A voter: the model's answer to `factors * image + offsets`, channel by channel, and then with red and blue `swapped`.
+    """A filter: `factors * image + offsets`, channel by channel, and then red and blue `swapped`.
 
     `name` says it in words that complete "the images are right with ...".
     """
@@ -37,12 +37,12 @@ class Reading:
     offsets: _Values = (0.0, 0.0, 0.0)
     swapped: bool = False
 
-    def votes(self, classifier: Classifier, images: Images) -> Votes:
+    def __call__(self, images: Images) -> Images:
         factors, offsets = (
             torch.tensor(v, device=images.device).reshape(3, 1, 1) for v in (self.factors, self.offsets)
         )
         read = images * factors + offsets
-        return classifier(read.flip(1) if self.swapped else read).argmax(1).unsqueeze(0)
+        return read.flip(1) if self.swapped else read
 
 
 def _between(inside: str, wanted: str) -> Reading:

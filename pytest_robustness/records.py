@@ -59,7 +59,8 @@ class Outcome:
     `queries` counts how often the model was asked for it, and `gradients` for how many of those a gradient was taken; of an
     attack, what the attack asked, without the check of what it found. Under an attack, `distance` is the length of the
     change in the attack's norm, `found_by` names the attack of several that broke the image, and `silent` is True where
-    an attack of another library had shown the model what broke the image, and did not return it.
+    an attack of another library had shown the model what broke the image, and did not return it. `radius` is that of the L2
+    ball in which a certifying defense vouches for its answer.
     """
 
     image: str
@@ -75,6 +76,7 @@ class Outcome:
     distance: float | None = None
     found_by: str = ""
     silent: bool = False
+    radius: float | None = None
 
     @property
     def margin(self) -> float:
@@ -108,10 +110,17 @@ class Case:
         return f"{self.unit} {strength_text(self.unit, self.strength)}"
 
     @property
+    def under(self) -> str:
+        """The stress, and the defense against it, without the strength: `FGSM() behind SmoothingVote()`."""
+        return self._behind(self.stress)
+
+    @property
     def title(self) -> str:
         """The case in words: `FGSM() at epsilon 2/255`, `clean images`."""
-        stressed = f"{self.stress} at {self.at}" if self.stress else "clean images"
-        return f"{stressed} behind {self.defense}" if self.defense else stressed
+        return self._behind(f"{self.stress} at {self.at}" if self.stress else "clean images")
+
+    def _behind(self, text: str) -> str:
+        return f"{text} behind {self.defense}" if self.defense else text
 
 
 def strength_text(unit: str, strength: float) -> str:
@@ -145,7 +154,7 @@ class Evaluation:
 class Ladder:
     """One image under one stress at ascending strengths, climbed until top-1 leaves the accepted classes.
 
-    The rungs begin with strength 0; only the last one can be wrong. `levels` are all the strengths that
+    `stress` is `Case.under`. The rungs begin with strength 0; only the last one can be wrong. `levels` are all the strengths that
     were planned, `held` the largest at which top-1 was still right, None where the clean image is wrong
     already; `broke` is the smallest at which it was not, None where it never broke. `above` are the rungs beyond
     the break, where they were looked at. `library` is that of the `Case`.

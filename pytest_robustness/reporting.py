@@ -38,7 +38,8 @@ def verdicts(
     raised = None if call.excinfo is None else call.excinfo.value
     if isinstance(raised, pytest.skip.Exception):
         return []
-    gate_failed = any(verdict.status not in ("pass", "undecided") for verdict in found)
+    # An undecided gate of a shard does not end its test; any other that raised has its verdict.
+    gate_failed = any(verdict.status not in ("pass", "undecided") for verdict in found) or hasattr(raised, "verdict")
     if raised is not None and not isinstance(raised, AssertionError):
         found.append(_error(item, raised))
     elif not gate_failed and (raised is not None or (made is not None and made.measurements)):

@@ -1,44 +1,40 @@
 """The one object a test or a notebook talks to: measurements, and assertions over them."""
 
-import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
+from pytest_robustness.attacks import Oblivious
+from pytest_robustness.certificates import CertifiedAtLeast
 from pytest_robustness.corruption_error import ALEXNET
 from pytest_robustness.corruptions import COMMON, Corruption
-from pytest_robustness.doubts import checked_waivers, consequences, merged
-from pytest_robustness.engine import Engine
+from pytest_robustness.defending import voters_of
+from pytest_robustness.defenses import RandomizedSmoothing
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import (
     AccuracyAtLeast,
     BreaksNoEarlier,
     CorruptionErrorAtMost,
     CurveAbove,
-    GateFailed,
     HoldsUntil,
     NotBrokenUpTo,
-    VoteRecovers,
 )
+from pytest_robustness.judging import Judging
 from pytest_robustness.loading import LabelledImage
 from pytest_robustness.measurements import BreakingPoints, worst_first
-from pytest_robustness.measuring import Chosen, Measuring
+from pytest_robustness.measuring import Chosen
 from pytest_robustness.pairs import Targets
 from pytest_robustness.rate_gates import RateAtMost
-from pytest_robustness.records import Evaluation, Picture, Verdict
 from pytest_robustness.search import sweep
-from pytest_robustness.shards import Shard
 from pytest_robustness.traces import Trace
 from pytest_robustness.tracing import trace
-from pytest_robustness.trust import Trust
-from pytest_robustness.types import Attack, Perturbation, Voter, finds_nearest, fits
-from pytest_robustness.views import Album, pictures
+from pytest_robustness.types import Attack, Defense, Perturbation, finds_nearest, fits
+from pytest_robustness.vote_gates import AcceptedAccuracyAtLeast, VoteGains, VoteRecovers, beside
 
 __all__ = ["Robustness"]
 
 _IMAGENET_CLASSES = 1000
 
 
-class Robustness(Measuring):
+class Robustness(Judging):
     """Measurements and assertions over the model and the images of one engine.
 
     Every judged gate is appended to `verdicts` and every measurement to `measurements`, in the order they
@@ -51,25 +47,8 @@ class Robustness(Measuring):
 
         robustness = Robustness(Engine(model, image_folder("images")))
         robustness.accuracy(FGSM(), 2 / 255)
+        robustness.behind(SmoothingVote()).accuracy(FGSM(), 2 / 255)
     """
-
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
-        album: Album | None = None,
-        fast: bool = False,
-        waive: Mapping[str, str] | None = None,
-        trust: Trust | None = None,
-        shard: Shard | None = None,
-    ) -> None:
-        super().__init__(engine, company=company, album=album, shard=shard)
-        self.verdicts: list[Verdict] = []
-        self._fast = fast
-        self._always_pictured = album is None
-        self._waive = checked_waivers({} if waive is None else waive)
-        self._trust = trust if trust is not None else Trust(engine)
 
     def trace(
         self,
@@ -106,21 +85,26 @@ class Robustness(Measuring):
         strength: float = 0.0,
         *,
         at_least: float,
-        defense: Voter | None = None,
         images: Chosen | None = None,
     ) -> None:
         """At least the share `at_least`, in (0, 1], of the images is answered with an accepted class.
 
-        Raises GateFailed where it is less, InputError as `accuracy` does.
+        Behind a defense, what an attack achieves that does not know of it is told beside. Raises GateFailed where it is less,
+        InputError as `accuracy` does.
         """
         gate = AccuracyAtLeast(at_least)
         ids = self._ids(self.engine.images if images is None else images)
-        if self._fast and len(ids) > 1 and (stress is not None or defense is not None):
-            evaluation = self._until_decided(gate, ids, stress, strength, defense)
+        if self._fast and len(ids) > 1 and (stress is not None or self.engine.defense is not None):
+            evaluation = self._until_decided(gate, ids, stress, strength)
         else:
-            evaluation = self._evaluated(ids, stress, strength, defense)
+            evaluation = self._evaluated(ids, stress, strength)
         worst = [(outcome.image, strength) for outcome in worst_first(evaluation)]
-        self._conclude(gate.judge(evaluation, of=len(ids)), stress, [strength], worst)
+        verdict = gate.judge(evaluation, of=len(ids))
+        known = self.engine.defense is not None and fits(stress, Attack) and not isinstance(stress, Oblivious)
+        if known and not self._fast:
+            other = self._evaluated(ids, Oblivious(stress), strength)  # type: ignore[arg-type]
+            verdict = beside(verdict, other)
+        self._conclude(verdict, stress, [strength], worst)
 
     def assert_holds_until(
         self, image: Chosen, stress: Attack | Perturbation, strength: float, *, levels: int = 10
@@ -245,15 +229,92 @@ class Robustness(Measuring):
         measured = self.corruption_errors(corruptions, images=images)
         self._conclude(gate.judge(measured), None, (), ())
 
-    def assert_vote_recovers(self, image: Chosen, stress: Perturbation, strength: float, vote: Voter) -> None:
+    def assert_vote_recovers(
+        self, image: Chosen, stress: Attack | Perturbation, strength: float, vote: Defense
+    ) -> None:
         """Under the stress, the vote's majority is an accepted class; of several images, for every one.
+
+        An attack goes through the vote; `Oblivious(attack)` doesn't know of it.
 
         Raises GateFailed where the vote answers something else or abstains.
         """
         ids = self._ids(image)
-        voted, alone = (self._evaluated(ids, stress, strength, defense) for defense in (vote, None))
+        behind, alone = self.behind(vote), self.behind(None)
+        voted, single = (own._evaluated(ids, stress, strength) for own in (behind, alone))
         lost = [(outcome.image, strength) for outcome in voted.outcomes if not outcome.correct]
-        self._conclude(VoteRecovers().judge(voted, alone), stress, [strength], lost)
+        behind._conclude(VoteRecovers().judge(voted, single), stress, [strength], lost)
+
+    def assert_vote_accuracy(
+        self,
+        stress: Attack | Perturbation | None,
+        strength: float,
+        vote: Defense,
+        *,
+        at_least: float,
+        coverage_at_least: float | None = None,
+        images: Chosen | None = None,
+    ) -> None:
+        """Of the images that the vote accepts at least the share `at_least` is right, and it accepts the share `coverage_at_least`.
+
+        Both in (0, 1]. The share of all images that is right, where to abstain is wrong, is `behind(vote).assert_accuracy`. Raises
+        GateFailed where one of them is less, and InputError as `accuracy` does and without a `coverage_at_least`: a vote that
+        rejects all but the easiest image is always right.
+        """
+        gate = AcceptedAccuracyAtLeast(at_least, coverage_at_least)
+        ids, behind = self._ids(self.engine.images if images is None else images), self.behind(vote)
+        evaluation = behind._evaluated(ids, stress, strength)
+        lost = [outcome for outcome in evaluation.outcomes if not outcome.correct]
+        # Wrong answers before none.
+        worst = sorted(lost, key=lambda outcome: (outcome.predicted is None, outcome.subject, outcome.image))
+        behind._conclude(gate.judge(evaluation), stress, [strength], [(own.image, strength) for own in worst])
+
+    def assert_vote_gains(
+        self,
+        stress: Attack | Perturbation,
+        strength: float,
+        vote: Defense,
+        *,
+        over: str = "none",
+        margin: float = 0.0,
+        images: Chosen | None = None,
+    ) -> None:
+        """The vote is right on more images than one of its voters alone, by more than chance and by the share `margin` at least.
+
+        `over` names the voter: "none" is the image as it is, "single" and "double" are those of a `SmoothingVote`. All images count,
+        and to abstain is wrong. Image by image by an exact McNemar test, one-sided at 5 %; a gain that may be chance is undecided.
+
+        Under an attack it is the voter's answer to what was made of the image to fool the vote. Raises GateFailed where there
+        is no such gain, InputError as `accuracy` does, for a voter that the vote doesn't have and a margin outside [0, 1).
+        """
+        gate = VoteGains(over, margin)
+        ids, behind = self._ids(self.engine.images if images is None else images), self.behind(vote)
+        voters = voters_of(vote)
+        gate.check(voters, repr(vote))
+        evaluation = behind._evaluated(ids, stress, strength)
+        verdict, lost = gate.judge(evaluation, voters)
+        behind._conclude(verdict, stress, [strength], [(image_id, strength) for image_id in lost])
+
+    def assert_certified_accuracy(
+        self,
+        smoothing: RandomizedSmoothing,
+        radius: float,
+        *,
+        at_least: float,
+        confidence: float | None = None,
+        images: Chosen | None = None,
+    ) -> None:
+        """At least the share `at_least`, in (0, 1], of the images is right, and certified to stay so within an L2 ball of `radius`.
+
+        The radius is on the [0, 1] pixel scale. Each image's certificate is wrong with probability at most the smoothing's alpha. With
+        a `confidence` the share among all such images is judged, not among these: an exact lower bound of it, less alpha; where
+        only the estimate is high enough, the gate is undecided.
+
+        Raises GateFailed where it is less, InputError as `accuracy` does and for a radius that no number of agreeing draws certifies.
+        """
+        gate = CertifiedAtLeast(radius, at_least, confidence)
+        ids = self._ids(self.engine.images if images is None else images)
+        certified = self._certified(smoothing, ids, radius)
+        self.behind(smoothing.certifying)._conclude(gate.judge(certified), None, (), ())
 
     def assert_modify_rate(
         self,
@@ -293,69 +354,6 @@ class Robustness(Measuring):
         gate = RateAtMost("mimic", at_most, of)
         view = self._targeted_matrix(attack, epsilon, classes, images_per_class, targets)
         self._conclude(gate.judge(view, part=self._part), attack, [epsilon], ())
-
-    @property
-    def _part(self) -> str:
-        """What a gate over pairs has but a part of them for; empty where it has all."""
-        return "" if self.shard is None else self.shard.title
-
-    def _until_decided(
-        self,
-        gate: AccuracyAtLeast,
-        ids: Sequence[str],
-        stress: Attack | Perturbation | None,
-        strength: float,
-        defense: Voter | None,
-    ) -> Evaluation:
-        """The outcomes of as many images as it takes to decide the gate for all of them, the shakiest first.
-
-        How many depends on the outcomes alone, never on what was known before or on the size of the batches.
-        """
-        self.engine.case(stress, strength, defense)
-        clean = self.engine.evaluate(ids).outcomes
-        order = [outcome.image for outcome in sorted(clean, key=lambda outcome: (outcome.margin, outcome.image))]
-        done, size = 0, self.engine.batch_size
-        while True:
-            done = min(len(order), done + size)
-            evaluation = self.engine.evaluate(order[:done], stress, strength, defense)
-            decided = gate.decided(evaluation, of=len(order))
-            if decided is not None:
-                return Evaluation(evaluation.case, evaluation.outcomes[:decided])
-
-    def _conclude(
-        self,
-        verdict: Verdict,
-        stress: Attack | Perturbation | None,
-        strengths: Sequence[float],
-        worst: Sequence[tuple[str, float]],
-    ) -> None:
-        """Keep the verdict, with pictures of the worst images where it failed and of the examples of its matrix, and raise unless it
-        passed and is trusted.
-
-        `strengths` are those at which something is required. On a shard, a gate over pairs has a part of them, and is judged when
-        the shards are merged.
-        """
-        if self.shard is not None and not verdict.matrices:
-            raise InputError(
-                f"{verdict.claim}: expected a gate over a targeted matrix, because this test is on every shard, each time with other "
-                "pairs; judge others in a test of their own, without shard='pairs'"
-            )
-        views: tuple[Picture, ...] = ()
-        if verdict.status != "pass" and stress is not None:
-            shown = worst[: self._album.take(verdict.claim, len(worst))]
-            views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
-        for matrix in verdict.matrices:
-            if matrix not in self.pictures and isinstance(stress, Attack):
-                self._picture(matrix, stress)
-                views += self.pictures[matrix]
-        changed: dict[str, Any] = {}
-        if fits(stress, Attack):
-            found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
-            changed = consequences(verdict, *merged(found, self._waive))
-        verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key, **changed)
-        self.verdicts.append(verdict)
-        if verdict.status != "pass" and (self.shard is None or verdict.status != "undecided"):
-            raise GateFailed(verdict)
 
 
 def _check_bar(stress: Attack | Perturbation, at_least: float, top: float) -> None:

@@ -45,6 +45,7 @@ class RunningModel:
     to 1e-4 of its largest logit; `how` says what was chosen and why not more. The model is moved to `device`;
     everything else about it is as it was found whenever `running` is left.
 
+    `most` is the most images of a batch, None until it is settled, and `changes` counts how often `changed` found another model.
     `precision` "bfloat16" or "float16" runs `search` in that precision and everything else in float32; "tf32" lets a
     GPU round to TF32, which "float32" forbids. `compiled` runs the model through torch.compile, on CUDA only.
 
@@ -70,6 +71,8 @@ class RunningModel:
         self.precision = precision
         self.how = "as given"
         self.least = LEAST_BATCH
+        self.most: int | None = None
+        self.changes = 0
         self._repeats: bool | None = None
         self._classes = classes
         self._compiled = compiled
@@ -90,6 +93,7 @@ class RunningModel:
             return False
         self._changes.look()
         self.prepared = False
+        self.changes += 1
         return True
 
     def prepare(self, probe: Images) -> None:

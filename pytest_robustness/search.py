@@ -89,9 +89,7 @@ def climb(
             _refine(engine, stress, rungs, tolerance)
         above = _above(engine, stress, rungs, levels) if beyond else {}
     return tuple(
-        Ladder(
-            image_id, case.stress, case.unit, tuple(levels), tuple(own), tuple(above.get(image_id, ())), case.library
-        )
+        Ladder(image_id, case.under, case.unit, tuple(levels), tuple(own), tuple(above.get(image_id, ())), case.library)
         for image_id, own in rungs.items()
     )
 

@@ -7,13 +7,29 @@ import torch
 
 from pytest_robustness.attacks.accounting import Counted, attacked
 from pytest_robustness.attacks.goals import Mimic, Miss
+from pytest_robustness.attacks.oblivious import Oblivious
 from pytest_robustness.attacks.problem import slopes
+from pytest_robustness.defenses.elections import Elected, Polled
 from pytest_robustness.errors import InputError
+from pytest_robustness.loading import ImageSet
 from pytest_robustness.norms import project
+from pytest_robustness.perturbations.native import BeforeResize
 from pytest_robustness.recent import Recent
 from pytest_robustness.running import RunningModel
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import Attack, Attacked, Batch, Goal, Images, Logits, Perturbation, SingleStep, Strengths
+from pytest_robustness.types import (
+    Attack,
+    Attacked,
+    Batch,
+    BatchClassifier,
+    Defense,
+    Goal,
+    Images,
+    Logits,
+    Perturbation,
+    SingleStep,
+    Strengths,
+)
 
 __all__ = ["Aim", "Heard", "Stressing"]
 
@@ -115,94 +131,153 @@ class _Asked:
 class Stressing:
     """Stresses put to the images of one model with one seed; directions of single steps are kept, up to 256 MB."""
 
-    def __init__(self, model: RunningModel, seed: int) -> None:
+    def __init__(self, model: RunningModel, images: ImageSet, seed: int) -> None:
         self._model = model
+        self._images = images
         self._seed = seed
-        self._directions: Recent[tuple[SingleStep, str]] = Recent(_DIRECTION_BYTES)
+        self._directions: Recent[tuple[SingleStep, Defense | None, str]] = Recent(_DIRECTION_BYTES)
         # How often the model is asked, and differentiated, for the direction of an image.
-        self._costs: dict[SingleStep, tuple[int, int]] = {}
+        self._costs: dict[tuple[SingleStep, Defense | None], tuple[int, int]] = {}
 
     def forget(self) -> None:
         """The directions, because the model is another one now."""
         self._directions.clear()
         self._costs.clear()
 
-    def gradients(self, batch: Batch, at_a_time: int) -> Images:
+    def gradients(self, batch: Batch, at_a_time: int, defense: Defense | None) -> Images:
         """The gradient of each image's log-odds against its accepted classes, as a search takes it."""
         asked = _Asked(self._model, batch.ids, at_a_time, self._model.searches_coarsely)
-        every = asked.select(torch.arange(len(batch.ids), device=batch.images.device))
-        return slopes(every, Miss(batch.accepted), batch.images, "log-odds", 1).gradients
+        classifier, goal = self._seen(asked, Miss(batch.accepted), defense)
+        return slopes(classifier, goal, batch.images, "log-odds", 1).gradients
+
+    def log_odds(self, batch: Batch, at_a_time: int, defense: Defense | None) -> torch.Tensor:
+        """(n,) the log-odds of an answer that is not accepted; behind a defense the mean over its views."""
+        classifier, goal = self._seen(_Asked(self._model, batch.ids, at_a_time), Miss(batch.accepted), defense)
+        rows = torch.split(_rows(batch), at_a_time)
+        with torch.no_grad():
+            parts = [goal.select(own).objective(classifier.select(own)(batch.images[own])) for own in rows]
+        return torch.cat(parts)
+
+    def classifier(self, batch: Batch, at_a_time: int) -> BatchClassifier:
+        """The model as a defense asks it about the images of a batch."""
+        return _Asked(self._model, batch.ids, at_a_time).select(_rows(batch))
 
     def perturbed(self, batch: Batch, perturbation: Perturbation, strengths: Strengths) -> Images:
         """The images, each at its strength, clamped to [0, 1]; InputError where the stress returns something else."""
+        streams = self.streams(batch.ids, perturbation)
         with torch.no_grad():
-            stressed = perturbation(batch.images, strengths, self._streams(batch.ids, perturbation))
+            if isinstance(perturbation, BeforeResize):
+                native, fitted = self._images.native, self._images.fitted
+                stressed = perturbation.made(batch.images, strengths, streams, native=native, fitted=fitted)
+            else:
+                stressed = perturbation(batch.images, strengths, streams)
         return _checked(perturbation, stressed, batch.images).clamp(0, 1)
 
     def attacked(
-        self, batch: Batch, aim: Aim, attack: Attack, strengths: Strengths, at_a_time: int, heard: Heard | None = None
+        self,
+        batch: Batch,
+        aim: Aim,
+        attack: Attack,
+        strengths: Strengths,
+        at_a_time: int,
+        heard: Heard | None = None,
+        defense: Defense | None = None,
     ) -> Attacked:
         """What the attack finds, projected to the ball of each strength and clamped to [0, 1], and what it took.
+
+        Behind a defense it goes through all of its views, each of which counts as asked, unless it is `Oblivious`.
 
         An image that a search in low precision took for a success and that is none in full is attacked again in
         full. What the model says meanwhile is `heard`, where it says it in full precision. The direction of a single step
         counts for every strength, although it is asked for once.
         """
+        if isinstance(attack, Oblivious):
+            attack, defense = attack.attack, None
         coarse = self._model.searches_coarsely
         asked = _Asked(self._model, batch.ids, at_a_time, coarse, None if coarse else heard)
         if isinstance(attack, SingleStep):
-            directions = self._all_directions(batch, aim, attack, asked)
+            directions = self._all_directions(batch, aim, attack, asked, defense)
             stepped = batch.images + strengths.reshape(-1, 1, 1, 1) * directions
-            return self._of_a_step(attack, _inside(attack, stepped, batch.images, strengths))
-        found = self._found(batch, aim, attack, strengths, asked)
+            return self._of_a_step(attack, defense, _inside(attack, stepped, batch.images, strengths))
+        found = self._found(batch, aim, attack, strengths, asked, defense)
         if coarse:
-            missed = self._missed(aim.goal, found.images, at_a_time)
+            missed = self._missed(batch, aim.goal, found.images, asked, defense)
             if len(missed):
                 again = batch.select(missed.tolist())
                 asked = _Asked(self._model, again.ids, at_a_time)
-                found = _merged(found, missed, self._found(again, aim.select(missed), attack, strengths[missed], asked))
+                second = self._found(again, aim.select(missed), attack, strengths[missed], asked, defense)
+                found = _merged(found, missed, second)
         return found
 
-    def _found(self, batch: Batch, aim: Aim, attack: Attack, strengths: Strengths, asked: _Asked) -> Attacked:
-        every = torch.arange(len(batch.ids), device=batch.images.device)
-        streams = self._streams(aim.names, attack)
-        found = attacked(attack, asked.select(every), aim.goal, batch.images, strengths, streams)
-        return replace(found, images=_inside(attack, found.images, batch.images, strengths))
+    def _found(
+        self, batch: Batch, aim: Aim, attack: Attack, strengths: Strengths, asked: _Asked, defense: Defense | None
+    ) -> Attacked:
+        classifier, goal = self._seen(asked, aim.goal, defense)
+        streams = self.streams(aim.names, attack)
+        found = attacked(attack, classifier, goal, batch.images, strengths, streams)
+        each = 1 if defense is None else defense.view_count
+        return replace(
+            found,
+            images=_inside(attack, found.images, batch.images, strengths),
+            queries=each * found.queries,
+            gradients=each * found.gradients,
+        )
 
-    def _of_a_step(self, attack: SingleStep, images: Images) -> Attacked:
-        queries, gradients = (torch.full((len(images),), count) for count in self._costs[attack])
+    def _seen(self, asked: _Asked, goal: Goal, defense: Defense | None) -> tuple[BatchClassifier, Goal]:
+        """The model and the goal as an attack on a whole batch sees them, through the defense where there is one."""
+        every = asked.select(torch.arange(len(asked.ids), device=self._model.device))
+        if defense is None:
+            return every, goal
+        return Polled(every, defense, self.streams(asked.ids, defense)), Elected(goal, defense)
+
+    def _of_a_step(self, attack: SingleStep, defense: Defense | None, images: Images) -> Attacked:
+        queries, gradients = (torch.full((len(images),), count) for count in self._costs[attack, defense])
         return Attacked(images, queries, gradients, torch.zeros(len(images), dtype=torch.bool), ("",) * len(images))
 
-    def _missed(self, goal: Goal, attacked: Images, at_a_time: int) -> torch.Tensor:
+    def _missed(
+        self, batch: Batch, goal: Goal, attacked: Images, asked: _Asked, defense: Defense | None
+    ) -> torch.Tensor:
         """The rows that reach the goal coarsely only."""
+        coarse, precise = (
+            self._seen(replace(asked, coarse=rounded, heard=None), goal, defense) for rounded in (True, False)
+        )
         missed = []
         with torch.no_grad():
-            for rows in torch.split(torch.arange(len(attacked), device=attacked.device), at_a_time):
+            for rows in torch.split(_rows(batch), asked.at_a_time):
                 coarsely, truly = (
-                    goal.select(rows).reached(answer([], attacked[rows]))
-                    for answer in (self._model.search, self._model.logits)
+                    own.select(rows).reached(classifier.select(rows)(attacked[rows]))
+                    for classifier, own in (coarse, precise)
                 )
                 missed.append(rows[coarsely & ~truly])
         return torch.cat(missed)
 
-    def _all_directions(self, batch: Batch, aim: Aim, attack: SingleStep, asked: _Asked) -> Images:
+    def _all_directions(
+        self, batch: Batch, aim: Aim, attack: SingleStep, asked: _Asked, defense: Defense | None
+    ) -> Images:
         """The direction of each row: one gradient serves every strength, in this batch and in those to come."""
-        found = {name: self._directions.get((attack, name)) for name in dict.fromkeys(aim.names)}
+        found = {name: self._directions.get((attack, defense, name)) for name in dict.fromkeys(aim.names)}
         places = [aim.names.index(name) for name, direction in found.items() if direction is None]
         if places:
             rows = torch.tensor(places, device=batch.images.device)
             fresh = batch.select(places)
-            counted = Counted.of(asked.select(rows), fresh.images)
-            directions = attack.direction(counted, aim.goal.select(rows), fresh.images)
-            self._costs[attack] = (int(counted.queries.max()), int(counted.gradients.max()))
+            classifier, goal = self._seen(asked, aim.goal, defense)
+            counted = Counted.of(classifier.select(rows), fresh.images)
+            directions = attack.direction(counted, goal.select(rows), fresh.images)
+            each = 1 if defense is None else defense.view_count
+            self._costs[attack, defense] = (each * int(counted.queries.max()), each * int(counted.gradients.max()))
             for place, direction in zip(places, directions, strict=True):
                 found[aim.names[place]] = direction
                 # As a copy: a view would keep the directions of the whole batch alive.
-                self._directions.put((attack, aim.names[place]), direction.clone())
+                self._directions.put((attack, defense, aim.names[place]), direction.clone())
         return torch.stack([direction for name in aim.names if (direction := found[name]) is not None])
 
-    def _streams(self, names: tuple[str, ...], stress: Attack | Perturbation) -> Streams:
-        return Streams(self._seed, repr(stress), names)
+    def streams(self, names: tuple[str, ...], settings: Attack | Perturbation | Defense) -> Streams:
+        """The random numbers of a stress or a defense, a stream for each name."""
+        return Streams(self._seed, repr(settings), names)
+
+
+def _rows(batch: Batch) -> torch.Tensor:
+    return torch.arange(len(batch.ids), device=batch.images.device)
 
 
 def _merged(found: Attacked, rows: torch.Tensor, again: Attacked) -> Attacked:

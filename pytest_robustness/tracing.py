@@ -34,6 +34,10 @@ def trace(
     Raises InputError as `Engine.evaluate` does, for an epsilon of 0, for a target that is no class or is accepted, and for
     steps that are no whole numbers >= 0.
     """
+    if engine.defense is not None:
+        raise InputError(
+            f"expected to follow an attack on the model alone, got one behind {engine.defense!r}; trace it without"
+        )
     if not epsilon > 0:
         raise InputError(f"{attack!r}: expected an epsilon > 0 to follow the attack at, got {epsilon!r}")
     aim = None if target is None else _number(engine, image_id, target)

@@ -4,36 +4,22 @@ They look at a few images of the whole set, the same ones whatever runs and in w
 [0, 1], (n, c, h, w); strengths are epsilons.
 """
 
-import contextlib
 import dataclasses
 import functools
-import hashlib
-import heapq
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from torch import nn
-from torch.nn.modules import module as hooks
 
-from pytest_robustness.attacks import FGSM, PGD, Miss, Square
+from pytest_robustness.attacks import FGSM, PGD, Oblivious, Square
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
-from pytest_robustness.readings import READINGS, Reading
+from pytest_robustness.model_checks import Found, ModelChecks, Sample, count
 from pytest_robustness.records import Doubt, Outcome, Provenance
-from pytest_robustness.stats import mcnemar
-from pytest_robustness.types import Attack, Batch, Norm, SingleStep, fits
+from pytest_robustness.types import Attack, Defense, Norm, SingleStep, fits
 
 __all__ = ["Trust"]
 
-# So many images that are right when clean are attacked, out of so many that are looked at.
-_ATTACKED, _LOOKED = 8, 32
-# So many images are asked about alone, each at the price of a batch.
-_ALONE = 2
-# More than rounding moves logits by, relative to the largest one.
-_ROUNDING = 1e-3
-_LOUD = 50.0
-_SIGNIFICANT = 0.01
 # Of the images that hold, so many are attacked with half the steps. The other half may add this share to what they gained; of
 # an attack of fewer than ten steps it is twice the steps, which may add less.
 _HALVED, _FEW = 4, 10
@@ -43,9 +29,7 @@ _QUERIES = 25
 # Outcomes have six decimals: the logarithm of a smaller probability says too little.
 _FAINT = 1e-5
 
-_Found: TypeAlias = tuple[str, str] | None
-"""What a check saw and what to do about it; None where there is nothing to doubt."""
-_Check: TypeAlias = tuple[str, tuple[Any, ...], Callable[[], _Found]]
+_Check: TypeAlias = tuple[str, tuple[Any, ...], Callable[[], Found]]
 """A check's name, what its answer depends on besides the model, and the check."""
 
 
@@ -55,6 +39,8 @@ class Trust:
     The images are chosen by the engine's seed from all of its set: 32 are looked at, and 8 of those that are right when clean
     are attacked. Where none of them is right, further ones are looked at, and where none is right at all, what takes an attack is
     not checked. What can be put as a question to the engine is: its answers are stored, and shared between processes.
+
+    Behind a defense, attacks are looked into as they go through it; what is about the model is asked of the model alone.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -62,6 +48,15 @@ class Trust:
         self._of: Provenance | None = None
         self._answers: dict[tuple[Attack, float], tuple[tuple[str, ...], tuple[Doubt, ...]]] = {}
         self._known: dict[tuple[Any, ...], Doubt | None] = {}
+        self._model, self._sample = ModelChecks(engine), Sample(engine)
+        self._behind: dict[Defense | None, Trust] = {engine.defense: self}
+
+    def behind(self, defense: Defense | None) -> "Trust":
+        """The checks of the same model behind this defense, None for none, in place of its own; each is kept."""
+        if defense not in self._behind:
+            other = self._behind[defense] = Trust(self.engine.behind(defense))
+            other._behind = self._behind
+        return self._behind[defense]
 
     def doubts(self, attack: Attack, strength: float) -> tuple[tuple[str, ...], tuple[Doubt, ...]]:
         """The names of the checks that were made of this attack at this strength, and what they found.
@@ -74,7 +69,7 @@ class Trust:
             self._of = provenance
             self._answers.clear()
             self._known.clear()
-            self.__dict__.pop("_sample", None)
+            self._model, self._sample = ModelChecks(self.engine), Sample(self.engine)
         answer = self._answers.get((attack, strength))
         if answer is None:
             self.engine.case(attack, strength)
@@ -92,23 +87,30 @@ class Trust:
 
     def _checks(self, attack: Attack, strength: float) -> Iterator[_Check]:
         """The checks that mean something for this attack, in the order of `CHECKS`."""
-        yield "training-mode", (), self._training_mode
-        yield "repeatable", (), self._repeatable
+        yield "training-mode", (), self._model.training_mode
+        yield "repeatable", (), self._model.repeatable
         if self._known["repeatable",] is None:
-            yield "company", (), self._company
-        yield "input-range", (), self._input_range
-        if not self._right or not strength:
+            yield "company", (), self._model.company
+        yield "input-range", (), self._model.input_range
+        if not self._sample.right or not strength:
             return
-        yield "logit-scale", (), self._logit_scale
+        if self._model.sample.right:
+            yield "logit-scale", (), self._model.logit_scale
+        if isinstance(attack, Oblivious):
+            yield "oblivious", (attack, strength), functools.partial(self._unknowing, attack, strength)
+            return
         gradients, queries = self._most_asked(attack, strength)
         if gradients:
             yield "gradients", (), self._gradients
+        each = 1 if self.engine.defense is None else self.engine.defense.view_count
         by_gradient, about = gradients > 0, (attack, strength)
         yield "unbounded", (attack.norm, by_gradient), functools.partial(self._unbounded, attack.norm, by_gradient)
         if not by_gradient and queries >= _QUERIES:
             # It searches by itself: a step along the gradient may well outdo it, and another short search by luck.
             return
-        single = gradients == 1 or fits(attack, SingleStep)
+        if self.engine.defense is not None:
+            yield "oblivious", about, functools.partial(self._masked, attack, strength)
+        single = gradients == each or fits(attack, SingleStep)
         if not single:
             yield "single-step", about, functools.partial(self._single_step, attack, strength)
         yield "black-box", about, functools.partial(self._black_box, attack, strength, single)
@@ -116,50 +118,9 @@ class Trust:
         if steps and self._known["repeatable",] is None:
             yield "converged", about, functools.partial(self._converged, attack, strength)
 
-    @functools.cached_property
-    def _sample(self) -> tuple[tuple[Outcome, ...], tuple[str, ...]]:
-        """What the model says to the images that are looked at, and which of them are to be attacked."""
-        images = self.engine.images
-        looked: list[Outcome] = []
-        order = heapq.nsmallest(len(images), (image.id for image in images.images), key=self._place)
-        for start in range(0, len(order), _LOOKED):
-            looked += self._clean(order[start : start + _LOOKED])
-            # An image that accepts every class can't be broken.
-            right = [o.image for o in looked if o.correct and len(o.accepted) < len(images.classes)]
-            if right:
-                return tuple(looked[-_LOOKED:]), tuple(right[:_ATTACKED])
-        return tuple(looked[:_LOOKED]), ()
-
-    @property
-    def _right(self) -> tuple[str, ...]:
-        return self._sample[1]
-
-    def _place(self, image_id: str) -> bytes:
-        return hashlib.sha256(f"{self.engine.seed} trust {image_id}".encode()).digest()
-
-    def _clean(self, ids: Sequence[str]) -> Sequence[Outcome]:
-        """The outcomes of those images that can be evaluated: the gates of the others say what is wrong with them."""
-        try:
-            return self.engine.evaluate(ids).outcomes
-        except InputError:
-            found: list[Outcome] = []
-            for image_id in ids:
-                with contextlib.suppress(InputError):
-                    found += self.engine.evaluate([image_id]).outcomes
-            return found
-
-    def _batch(self, ids: Sequence[str]) -> Batch:
-        read, device = self.engine.images.batch(ids), self.engine.device
-        return Batch(read.images.to(device), read.accepted.to(device), read.ids)
-
-    @property
-    def _some(self) -> Batch:
-        """A few images to ask the model about; whether its answers are right does not matter."""
-        return self._batch(self._right or [outcome.image for outcome in self._sample[0][:_ATTACKED]])
-
     def _attacked(self, attack: Attack, strength: float, ids: Sequence[str] | None = None) -> dict[str, Outcome]:
         """The outcomes of these images, or of all that are to be attacked, by their ids."""
-        outcomes = self.engine.evaluate(self._right if ids is None else ids, attack, strength).outcomes
+        outcomes = self.engine.evaluate(self._sample.right if ids is None else ids, attack, strength).outcomes
         return {outcome.image: outcome for outcome in outcomes}
 
     def _most_asked(self, attack: Attack, strength: float) -> tuple[int, int]:
@@ -171,133 +132,44 @@ class Trust:
             return 2, 2
         return max(outcome.gradients for outcome in outcomes), max(outcome.queries for outcome in outcomes)
 
-    def _training_mode(self) -> _Found:
-        some, seen = self._some, dict[nn.Module, str]()
-
-        def look(module: nn.Module, inputs: object) -> None:
-            if module.training and _goes_by_its_mode(module):
-                seen[module] = type(module).__name__
-
-        watching = hooks.register_module_forward_pre_hook(look)
-        try:
-            self.engine.logits(some)
-        finally:
-            watching.remove()
-        if not seen:
-            return None
-        return (
-            f"{_count(len(seen), 'layer')} of the model ran in training mode, {next(iter(seen.values()))} first",
-            "call eval() on all of it, layers in plain lists too, and let the model's own train() and eval() reach them",
-        )
-
-    def _repeatable(self) -> _Found:
-        some = self._some
-        once, again = self.engine.logits(some), self.engine.logits(some)
-        moved = _moved(once, again)
-        if moved <= _ROUNDING:
-            return None
-        return (
-            f"asked again about the same images, the model's logits differ by {moved:.1%} of the largest",
-            "switch off what draws random numbers, dropout for example",
-        )
-
-    def _company(self) -> _Found:
-        some = self._some
-        # With their negatives, so that there is company for an image that is the only one.
-        others = Batch(torch.cat([some.images, 1 - some.images]), some.accepted.repeat(2, 1), some.ids * 2)
-        together = self.engine.logits(others)
-        rows = range(min(_ALONE, len(some.ids)))
-        moved = max(_moved(together[row : row + 1], self.engine.logits(some.select([row]))) for row in rows)
-        if moved <= _ROUNDING:
-            return None
-        return (
-            f"alone, an image's logits differ by {moved:.1%} of the largest from those among other images",
-            "let batch norms use their running statistics, as eval() does, and nothing else look across the batch",
-        )
-
-    def _input_range(self) -> _Found:
-        """Whether another reading of the images is better by more than chance, in an exact McNemar test."""
-        looked, _ = self._sample
-        right = [outcome.image for outcome in looked if outcome.correct]
-        wrong = [outcome.image for outcome in looked if not outcome.correct]
-        best, most = None, len(right)
-        for reading in READINGS:
-            if mcnemar(len(wrong), 0) >= _SIGNIFICANT:
-                break
-            gained = self._read(reading, wrong)
-            # Few readings right so many that it is worth while to ask what they lose.
-            if mcnemar(_correct(gained), 0) >= _SIGNIFICANT:
-                continue
-            kept = self._read(reading, right)
-            # What is answered alike by all images, as the dark ones of too small a range are, was not read.
-            if len({outcome.predicted for outcome in (*gained, *kept)}) == 1:
-                continue
-            found = _correct(gained) + _correct(kept)
-            if found > most and mcnemar(_correct(gained), len(right) - _correct(kept)) < _SIGNIFICANT:
-                best, most = reading, found
-        if best is None:
-            return None
-        return (
-            f"{most} of {len(looked)} images are right with {best.name}, {len(right)} as they are",
-            "let the model take RGB in [0, 1] and normalise it itself, once, as it was trained",
-        )
-
-    def _read(self, reading: Reading, ids: Sequence[str]) -> Sequence[Outcome]:
-        """The outcomes of the images with this reading; none where the model has no answer to it."""
-        try:
-            return self.engine.evaluate(ids, defense=reading).outcomes
-        except InputError:
-            return ()
-
-    def _logit_scale(self) -> _Found:
-        batch = self._batch(self._right)
-        lead = -self._log_odds(batch).median().item()
-        if lead <= _LOUD:
-            return None
-        return (
-            f"the right classes lead by log-odds of {lead:.0f} in the median of {_count(len(batch.ids), 'image')}",
-            "divide the logits by a temperature: in float32 the cross-entropy of such answers has no gradient, and attacks of "
-            "other libraries go by it",
-        )
-
-    def _gradients(self) -> _Found:
-        slopes = self.engine.gradients(self._batch(self._right)).flatten(1)
+    def _gradients(self) -> Found:
+        slopes = self.engine.gradients(self._sample.batch(self._sample.right)).flatten(1)
         wild = int((~slopes.isfinite().all(1)).sum())
         flat = int((slopes == 0).all(1).sum())
         if not wild and not flat:
             return None
         kinds = [f"zero at {flat}"] * bool(flat) + [f"NaN or infinite at {wild}"] * bool(wild)
         return (
-            f"the gradient with respect to the image is {' and '.join(kinds)} of {_count(len(slopes), 'image')}",
+            f"the gradient with respect to the image is {' and '.join(kinds)} of {count(len(slopes), 'image')}",
             "look for rounding, thresholds, saturation and divisions by zero in the model's forward, or gate on Square(), which "
             "needs no gradient",
         )
 
-    def _unbounded(self, norm: Norm, by_gradient: bool) -> _Found:
+    def _unbounded(self, norm: Norm, by_gradient: bool) -> Found:
         attack = PGD(norm=norm) if by_gradient else _square(norm)
-        everything = 1.0 if norm == "linf" else self._batch(self._right[:1]).images.numel() ** 0.5
+        everything = 1.0 if norm == "linf" else self._sample.batch(self._sample.right[:1]).images.numel() ** 0.5
         outcomes = self._attacked(attack, everything).values()
         held, classes = sum(outcome.correct for outcome in outcomes), len(self.engine.images.classes)
         chance = sum(len(outcome.accepted) for outcome in outcomes) / classes
         if held <= chance:
             return None
         return (
-            f"{attack!r} leaves {held} of {_count(len(outcomes), 'image')} right in a ball that holds every image, guessing leaves "
+            f"{attack!r} leaves {held} of {count(len(outcomes), 'image')} right in a ball that holds every image, guessing leaves "
             f"{chance:.2g}",
             "look for what hides the gradient, or leads it astray, in the model's forward",
         )
 
-    def _single_step(self, attack: Attack, strength: float) -> _Found:
+    def _single_step(self, attack: Attack, strength: float) -> Found:
         step = FGSM(norm=attack.norm)
         own, other = self._attacked(attack, strength), self._attacked(step, strength)
         if _broken(other) <= _broken(own):
             return None
         return (
-            f"{step!r} breaks {_broken(other)} of {_count(len(own), 'image')}, {attack!r} {_broken(own)}",
+            f"{step!r} breaks {_broken(other)} of {count(len(own), 'image')}, {attack!r} {_broken(own)}",
             "take an attack that breaks no fewer than its first step, such as PGD()",
         )
 
-    def _black_box(self, attack: Attack, strength: float, single: bool) -> _Found:
+    def _black_box(self, attack: Attack, strength: float, single: bool) -> Found:
         square, named = _square(attack.norm), repr(attack)
         own = self._attacked(attack, strength)
         held = [image_id for image_id, outcome in own.items() if outcome.correct]
@@ -314,12 +186,12 @@ class Trust:
         if found + both <= len(fallen):
             return None
         return (
-            f"{square!r}, which takes no gradient, breaks {found + both} of {_count(len(own), 'image')}, "
+            f"{square!r}, which takes no gradient, breaks {found + both} of {count(len(own), 'image')}, "
             f"{named} {len(fallen)}",
             "look for what hides the gradient in the model's forward, or gate on Square() as well",
         )
 
-    def _converged(self, attack: Any, strength: float) -> _Found:
+    def _converged(self, attack: Any, strength: float) -> Found:
         own = sorted(self._attacked(attack, strength).values(), key=lambda outcome: (outcome.margin, outcome.image))
         held = [outcome for outcome in own if outcome.correct]
         # Of answers that are nearly certain the outcomes don't tell enough.
@@ -329,8 +201,8 @@ class Trust:
             return None
         few = attack.steps < _FEW
         fewer, more = (attack.steps, 2 * attack.steps) if few else (attack.steps // 2, attack.steps)
-        clean = float(self._log_odds(self._batch(ids)).sum())
-        under = self._told if shaky else self._remade
+        clean = float(self.engine.log_odds(self._sample.batch(ids)).sum())
+        under = self._told if shaky and self.engine.defense is None else self._remade
         once, twice = (under(dataclasses.replace(attack, steps=n), strength, ids) for n in (fewer, more))
         # The floor keeps rounding from being a share of nothing.
         share = (twice - once) / max(once - clean, 0.01 * len(ids))
@@ -342,9 +214,26 @@ class Trust:
             "take more steps or larger ones, or APGD(), which sizes its steps itself",
         )
 
-    def _log_odds(self, batch: Batch) -> torch.Tensor:
-        """(n,) the log-odds of a wrong answer."""
-        return Miss(batch.accepted).objective(self.engine.logits(batch))
+    def _unknowing(self, blind: Oblivious, strength: float) -> Found:
+        """Whether an attack that knows of the defense breaks more."""
+        known, unknown = (_broken(self._attacked(own, strength)) for own in (blind.attack, blind))
+        if known > unknown:
+            return (
+                f"{blind.attack!r}, which knows of the defense, breaks {known} of {count(len(self._sample.right), 'image')}, {blind!r} {unknown}",
+                f"gate on {blind.attack!r}, and look at this one beside it",
+            )
+        return None
+
+    def _masked(self, knowing: Attack, strength: float) -> Found:
+        """Whether the attack breaks more where it knows nothing of the defense."""
+        blind, images = Oblivious(knowing), count(len(self._sample.right), "image")
+        known, unknown = (_broken(self._attacked(own, strength)) for own in (knowing, blind))
+        if unknown > known:
+            return (
+                f"{blind!r}, made on the model alone, breaks {unknown} of {images}, and through the defense {knowing!r} {known}",
+                "look for what hides the gradient in the defense's filters, or gate on Square() as well, which needs none",
+            )
+        return None
 
     def _told(self, attack: Attack, strength: float, ids: Sequence[str]) -> float:
         """The sum of the log-odds of a wrong answer under the attack, from its outcomes."""
@@ -354,10 +243,10 @@ class Trust:
     def _remade(self, attack: Attack, strength: float, ids: Sequence[str]) -> float:
         """The same from logits, for which the images are attacked anew."""
         shown = self.engine.shown([(image_id, strength) for image_id in ids], attack)
-        return sum(float(self._log_odds(stressed).sum()) for _, stressed in shown)
+        return sum(float(self.engine.log_odds(stressed).sum()) for _, stressed in shown)
 
 
-def _doubt(name: str, check: Callable[[], _Found]) -> Doubt | None:
+def _doubt(name: str, check: Callable[[], Found]) -> Doubt | None:
     try:
         found = check()
     except InputError as error:
@@ -371,24 +260,5 @@ def _square(norm: Norm) -> Square:
     return Square(queries=_QUERIES, norm=norm, share=0.1)
 
 
-def _goes_by_its_mode(module: nn.Module) -> bool:
-    """Whether the layer's forward asks whether it is in training mode; taken to be so where its code can't be looked at."""
-    code = getattr(type(module).forward, "__code__", None)
-    return code is None or "training" in code.co_names
-
-
-def _moved(logits: torch.Tensor, others: torch.Tensor) -> float:
-    """How far logits are apart, in units of the largest."""
-    return float((logits - others).abs().max() / logits.abs().max().clamp_min(1e-12))
-
-
-def _correct(outcomes: Sequence[Outcome]) -> int:
-    return sum(outcome.correct for outcome in outcomes)
-
-
 def _broken(outcomes: dict[str, Outcome]) -> int:
     return sum(not outcome.correct for outcome in outcomes.values())
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'s' * (n != 1)}"

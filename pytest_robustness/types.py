@@ -16,6 +16,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.seeding import Streams
 
 __all__ = [
+    "ABSTAIN",
     "Accepted",
     "Attack",
     "Attacked",
@@ -23,6 +24,8 @@ __all__ = [
     "BatchClassifier",
     "Borrowed",
     "Classifier",
+    "Decision",
+    "Defense",
     "FindsNearest",
     "Goal",
     "Graded",
@@ -36,7 +39,6 @@ __all__ = [
     "Strengths",
     "Stress",
     "Telling",
-    "Voter",
     "Votes",
     "check_floats",
     "constructor_call",
@@ -54,7 +56,9 @@ Accepted: TypeAlias = torch.Tensor
 Strengths: TypeAlias = torch.Tensor
 """(n,) float32, one per image, in the unit of the stress."""
 Votes: TypeAlias = torch.Tensor
-"""(v, n) int64, the class that each of v voters gives each image."""
+"""(v, n) int64, the class that the model gives each of v views of each image."""
+ABSTAIN = -1
+"""Stands where a class would, for a defense that does not answer."""
 Norm: TypeAlias = Literal["linf", "l2"]
 Loss: TypeAlias = Literal["log-odds", "margin", "dlr"]
 """What an attack climbs; `attacks.objectives` has the formulas."""
@@ -111,6 +115,9 @@ class Goal(Protocol):
 
     def reached(self, logits: Logits) -> torch.Tensor:
         """(n,) bool per image."""
+
+    def satisfied(self, answers: torch.Tensor) -> torch.Tensor:
+        """(n,) bool: whether it is reached where these classes, (n,) int64 or ABSTAIN, are what is answered."""
 
     def aims(self, logits: Logits, most: int) -> "Sequence[Goal]":
         """Goals that are reached where this one is, each by the way of one class: at most so many, the likeliest first."""
@@ -249,12 +256,42 @@ class SingleStep(Attack, Protocol):
         """Differences of length 1 in the attack's norm, same shape: one gradient serves all strengths."""
 
 
-@runtime_checkable
-class Voter(Protocol):
-    """Several classifications of one image that are counted."""
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a defense makes of what the model says to its views: a row per image.
 
-    def votes(self, classifier: Classifier, images: Images) -> Votes:
-        """The class each voter gives each image."""
+    `answers` (n,) int64 are classes, ABSTAIN where there is none. `counts` (n, k) int64 say how many of the views that decided were
+    given each class, and `asked` (n,) int64 how often the model was asked in all. `votes` are what it said to each view, where
+    views have names. `radii` (n,) are those of an L2 ball around the image in which the answer is certified not to
+    change, 0 where there is none; None where the defense certifies nothing.
+    """
+
+    answers: torch.Tensor
+    counts: torch.Tensor
+    asked: torch.Tensor
+    votes: Votes | None = None
+    radii: torch.Tensor | None = None
+
+
+@runtime_checkable
+class Defense(Protocol):
+    """Decides on a class by what the model says to several views of an image: blurred, denoised, under noise.
+
+    A frozen dataclass whose repr is its constructor call. An image's views depend on nothing but the image and its stream.
+    """
+
+    def decide(self, classifier: BatchClassifier, images: Images, streams: Streams) -> Decision:
+        """The classes, of images in [0, 1]."""
+
+    @property
+    def view_count(self) -> int:
+        """How many views there are of an image."""
+
+    def views(self, images: Images, streams: Streams) -> torch.Tensor:
+        """(v, n, c, h, w) the views that an attacker who knows of the defense looks through; differentiable where it can be."""
+
+    def reached(self, goal: Goal, votes: Votes) -> torch.Tensor:
+        """(n,) bool: whether the goal is taken to be reached where these are the model's answers to those views."""
 
 
 _FITS: weakref.WeakKeyDictionary[type, dict[type, bool]] = weakref.WeakKeyDictionary()

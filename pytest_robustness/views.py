@@ -80,7 +80,7 @@ def curves(
     return tuple(
         Curve(
             image=image_id,
-            stress=repr(stress),
+            stress=engine.case(stress).under,
             unit=stress.unit,
             accepted=engine.images.accepted(engine.images[image_id]),
             intruder=tuple(engine.images.classes[index] for index in found[image_id]),
@@ -99,6 +99,6 @@ def _shares(engine: Engine, stress: Attack | Perturbation, wanted: Mapping[Ask, 
     asks = list(wanted)
     for batch, stressed in engine.shown(asks, stress):
         part = asks[len(shares) : len(shares) + len(batch.ids)]
-        for ask, row in zip(part, engine.logits(stressed).softmax(1), strict=True):
+        for ask, row in zip(part, engine.probabilities(stressed), strict=True):
             shares[ask] = round(row[sorted(wanted[ask])].sum().item(), 6)
     return shares

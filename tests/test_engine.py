@@ -205,7 +205,7 @@ def test_the_model_is_left_as_it_was_found_also_after_an_error(images: ImageSet)
 def test_a_vote_reports_the_shares_of_its_voters(images: ImageSet) -> None:
     engine = Engine(Linear(), images, device="cpu")
     vote = SmoothingVote(passes=3)
-    for outcome in engine.evaluate(ids(images), GaussianNoise(), 0.3, vote).outcomes:
+    for outcome in engine.behind(vote).evaluate(ids(images), GaussianNoise(), 0.3).outcomes:
         assert len(outcome.votes) == 4
         counts = {name: outcome.votes.count(name) for name in outcome.votes}
         best = max(counts, key=lambda name: counts[name])
@@ -372,20 +372,11 @@ def test_a_long_l2_epsilon_is_fine(images: ImageSet) -> None:
     assert Engine(Linear(), images, device="cpu").evaluate(ids(images), FGSM(norm="l2"), 3.0).outcomes
 
 
-def test_an_attack_behind_a_vote_is_refused_because_it_does_not_know_of_it(images: ImageSet) -> None:
-    with pytest.raises(InputError) as error:
-        Engine(Linear(), images, device="cpu").evaluate(ids(images), FGSM(), 0.1, SmoothingVote())
-    assert said(error) == (
-        "FGSM() behind SmoothingVote(): expected a perturbation, got an attack that does not know of the vote and would flatter "
-        "it; use a perturbation such as GaussianNoise()"
-    )
-
-
 @pytest.mark.parametrize(("vote", "name"), [(SmoothingVote, "SmoothingVote"), ("vote", "'vote'")])
-def test_a_vote_that_is_none_is_refused(images: ImageSet, vote: SmoothingVote, name: str) -> None:
+def test_a_defense_that_is_none_is_refused(images: ImageSet, vote: SmoothingVote, name: str) -> None:
     with pytest.raises(InputError) as error:
-        Engine(Linear(), images, device="cpu").evaluate(ids(images), GaussianNoise(), 0.1, vote)
-    assert said(error) == f"expected a vote such as SmoothingVote(), got {name}; make an instance of a vote"
+        Engine(Linear(), images, device="cpu").behind(vote)
+    assert said(error) == f"expected a defense such as SmoothingVote(), got {name}; make an instance of a defense"
 
 
 @pytest.mark.parametrize(

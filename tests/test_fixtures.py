@@ -108,8 +108,8 @@ def test_gradient_attacks_break_the_plain_one_and_not_the_hardened_one(plain: Ro
 def test_noise_breaks_the_plain_one_and_not_the_hardened_one(plain: Robustness, hardened: Robustness) -> None:
     assert plain.accuracy(GaussianNoise(), 0.125) < 0.4
     assert hardened.accuracy(GaussianNoise(), 0.125) >= 0.95
-    assert hardened.accuracy(GaussianNoise(), 0.25, defense=SmoothingVote()) >= 0.9
-    assert plain.accuracy(GaussianNoise(), 0.125, defense=SmoothingVote()) > plain.accuracy(GaussianNoise(), 0.125)
+    assert hardened.behind(SmoothingVote()).accuracy(GaussianNoise(), 0.25) >= 0.9
+    assert plain.behind(SmoothingVote()).accuracy(GaussianNoise(), 0.125) > plain.accuracy(GaussianNoise(), 0.125)
 
 
 def test_texture_wins_over_shape_in_the_plain_one_and_not_in_the_hardened_one(

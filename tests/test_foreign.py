@@ -580,7 +580,8 @@ def test_goals_that_an_attack_can_not_be_given_are_refused() -> None:
     )
     aim = miss(6).aims(Linear()(near_grey()), 1)[0]
     assert said(lambda: attacked(foreign(function, "linf"), 0.1, goal=aim)) == (
-        f"{text}: expected the goal Miss or Mimic, which other libraries know too, got _Aimed"
+        f"{text}: expected the goal Miss or Mimic, which other libraries know too, got _Aimed; behind a defense use an attack of this "
+        "package, or Oblivious(...) of this one"
     )
 
 

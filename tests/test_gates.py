@@ -13,7 +13,6 @@ from pytest_robustness.gates import (
     GateFailed,
     HoldsUntil,
     NotBrokenUpTo,
-    VoteRecovers,
 )
 from pytest_robustness.measurements import Accuracy, BreakingPoints, CorruptionErrors, SmallestEpsilons
 from pytest_robustness.records import Case, Evaluation, Ladder, Outcome, Verdict

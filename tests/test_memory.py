@@ -101,10 +101,10 @@ def test_an_unchanged_engine_finds_the_answers_of_the_run_before(
 ) -> None:
     stress, strength, defense = question
     first = engine_of(root)
-    before = first.evaluate(ids(first.images), stress, strength, defense)  # type: ignore[arg-type]
+    before = first.behind(defense).evaluate(ids(first.images), stress, strength)  # type: ignore[arg-type]
     again = engine_of(root)
-    assert shown_by(lambda: again.evaluate(ids(again.images), stress, strength, defense)) == PROBE  # type: ignore[arg-type]
-    assert again.evaluate(ids(again.images), stress, strength, defense) == before  # type: ignore[arg-type]
+    assert shown_by(lambda: again.behind(defense).evaluate(ids(again.images), stress, strength)) == PROBE  # type: ignore[arg-type]
+    assert again.behind(defense).evaluate(ids(again.images), stress, strength) == before  # type: ignore[arg-type]
 
 
 def test_a_blend_is_found_again_by_its_pixels_not_by_its_name(root: Path) -> None:

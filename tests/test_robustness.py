@@ -89,8 +89,8 @@ def test_a_vote_recovers_or_not(robustness: Robustness) -> None:
     robustness.assert_vote_recovers("dark/0.png", GaussianNoise(), 0.1, SmoothingVote())
     robustness.assert_vote_recovers(robustness.engine.images, GaussianNoise(), 0.01, SmoothingVote())
     with pytest.raises(GateFailed):
-        robustness.assert_accuracy(
-            Blend(robustness.engine.images["bright/0.png"].path), 0.9, at_least=0.9, defense=SmoothingVote()
+        robustness.behind(SmoothingVote()).assert_accuracy(
+            Blend(robustness.engine.images["bright/0.png"].path), 0.9, at_least=0.9
         )
 
 

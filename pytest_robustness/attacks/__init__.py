@@ -5,6 +5,7 @@ from pytest_robustness.attacks.fmn import FMN, smallest_epsilons
 from pytest_robustness.attacks.foreign import foreign
 from pytest_robustness.attacks.goals import Mimic, Miss
 from pytest_robustness.attacks.gradient import BIM, FGSM, MIFGSM, PGD
+from pytest_robustness.attacks.oblivious import Oblivious
 from pytest_robustness.attacks.square import Square
 from pytest_robustness.attacks.worst_case import WorstCase, autoattack_like
 
@@ -17,6 +18,7 @@ __all__ = [
     "PGD",
     "Mimic",
     "Miss",
+    "Oblivious",
     "Square",
     "WorstCase",
     "autoattack_like",

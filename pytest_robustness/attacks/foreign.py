@@ -96,7 +96,8 @@ class Foreign:
         """What `against` returns, with what was asked for it."""
         if not isinstance(goal, (Miss, Mimic)):
             raise InputError(
-                f"{self!r}: expected the goal Miss or Mimic, which other libraries know too, got {type(goal).__name__}"
+                f"{self!r}: expected the goal Miss or Mimic, which other libraries know too, got {type(goal).__name__}; behind a "
+                "defense use an attack of this package, or Oblivious(...) of this one"
             )
         problem = Problem(classifier, goal, images, strengths, streams, self.norm)
         found = images.clone()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from pytest_robustness.attacks.objectives import objective
 from pytest_robustness.errors import InputError
-from pytest_robustness.types import Accepted, Batch, Goal, Logits, Loss
+from pytest_robustness.types import ABSTAIN, Accepted, Batch, Goal, Logits, Loss
 
 __all__ = ["Mimic", "Miss"]
 
@@ -36,7 +36,10 @@ class Miss:
         return objective(loss, logits, others, self.accepted, alike=self.accepted, targeted=False)
 
     def reached(self, logits: Logits) -> torch.Tensor:
-        return ~_among(self.accepted, logits)
+        return self.satisfied(logits.argmax(1))
+
+    def satisfied(self, answers: torch.Tensor) -> torch.Tensor:
+        return ~_among(self.accepted, answers)
 
     def aims(self, logits: Logits, most: int) -> Sequence[Goal]:
         others = logits.masked_fill(self.accepted, -torch.inf)
@@ -82,7 +85,10 @@ class Mimic:
         return objective(loss, logits, target, ~target, alike=target, targeted=True)
 
     def reached(self, logits: Logits) -> torch.Tensor:
-        return logits.argmax(1) == self.targets
+        return self.satisfied(logits.argmax(1))
+
+    def satisfied(self, answers: torch.Tensor) -> torch.Tensor:
+        return answers == self.targets
 
     def aims(self, logits: Logits, most: int) -> Sequence[Goal]:
         return [self]
@@ -103,15 +109,18 @@ class _Aimed:
         return objective(loss, logits, target, self.accepted, alike=self.accepted, targeted=True)
 
     def reached(self, logits: Logits) -> torch.Tensor:
-        return ~_among(self.accepted, logits)
+        return self.satisfied(logits.argmax(1))
+
+    def satisfied(self, answers: torch.Tensor) -> torch.Tensor:
+        return ~_among(self.accepted, answers)
 
     def aims(self, logits: Logits, most: int) -> Sequence[Goal]:
         return [self]
 
 
-def _among(classes: torch.Tensor, logits: Logits) -> torch.Tensor:
-    """(n,) whether the answer is one of these classes."""
-    return classes.gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
+def _among(classes: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    """(n,) whether the answer is one of these classes; to abstain is none of them."""
+    return classes.gather(1, answers.clamp_min(0).unsqueeze(1)).squeeze(1) & (answers != ABSTAIN)
 
 
 def _one(targets: torch.Tensor, logits: Logits) -> torch.Tensor:

@@ -7,11 +7,13 @@ from pytest_robustness.perturbations.composing import fixed, then
 from pytest_robustness.perturbations.digital import JPEG, Occlusion, Pixelate
 from pytest_robustness.perturbations.foreign import perturbation, wrapped
 from pytest_robustness.perturbations.geometry import Rotation, Shear, Translation
+from pytest_robustness.perturbations.native import BeforeResize
 from pytest_robustness.perturbations.noise import GaussianNoise, ImpulseNoise, ShotNoise, SpeckleNoise, UniformNoise
 from pytest_robustness.perturbations.zooming import Scale, ZoomBlur
 
 __all__ = [
     "JPEG",
+    "BeforeResize",
     "Blend",
     "Brightness",
     "Contrast",

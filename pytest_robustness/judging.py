@@ -1,0 +1,115 @@
+"""How a gate is judged: with pictures of what fell and the doubts about the attack, kept whatever comes of it."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from pytest_robustness.defending import Defending
+from pytest_robustness.doubts import checked_waivers, consequences, merged
+from pytest_robustness.engine import Engine
+from pytest_robustness.errors import InputError
+from pytest_robustness.gates import AccuracyAtLeast, GateFailed
+from pytest_robustness.records import Evaluation, Picture, Verdict
+from pytest_robustness.shards import Shard
+from pytest_robustness.trust import Trust
+from pytest_robustness.types import Attack, Defense, Perturbation, fits
+from pytest_robustness.views import Album, pictures
+
+__all__ = ["Judging"]
+
+
+class Judging(Defending):
+    """What the assertions of a `Robustness` have in common, whose arguments are told there."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
+        album: Album | None = None,
+        fast: bool = False,
+        waive: Mapping[str, str] | None = None,
+        trust: Trust | None = None,
+        shard: Shard | None = None,
+    ) -> None:
+        super().__init__(engine, company=company, album=album, shard=shard)
+        self.verdicts: list[Verdict] = []
+        self._fast = fast
+        self._always_pictured = album is None
+        self._waive = checked_waivers({} if waive is None else waive)
+        self._trust = trust if trust is not None else Trust(engine)
+
+    def behind(self, defense: Defense | None) -> Self:
+        """All of this, measurements and assertions, over the model behind a defense, None for the model alone.
+
+        A defense is a classifier: an image is wrong where it answers wrongly or abstains. An attack goes through it, and knows
+        it; `Oblivious(attack)` is made on the model alone. What is judged and measured behind it is kept with the rest. Raises
+        InputError for what is no defense.
+        """
+        defended = copy.copy(self)
+        defended._trust = self._trust.behind(defense)
+        defended.engine = defended._trust.engine
+        return defended
+
+    @property
+    def _part(self) -> str:
+        """What a gate over pairs has but a part of them for; empty where it has all."""
+        return "" if self.shard is None else self.shard.title
+
+    def _until_decided(
+        self,
+        gate: AccuracyAtLeast,
+        ids: Sequence[str],
+        stress: Attack | Perturbation | None,
+        strength: float,
+    ) -> Evaluation:
+        """The outcomes of as many images as it takes to decide the gate for all of them, the shakiest first.
+
+        How many depends on the outcomes alone, never on what was known before or on the size of the batches.
+        """
+        self.engine.case(stress, strength)
+        clean = self.engine.behind(None).evaluate(ids).outcomes
+        order = [outcome.image for outcome in sorted(clean, key=lambda outcome: (outcome.margin, outcome.image))]
+        done, size = 0, self.engine.batch_size
+        while True:
+            done = min(len(order), done + size)
+            evaluation = self.engine.evaluate(order[:done], stress, strength)
+            decided = gate.decided(evaluation, of=len(order))
+            if decided is not None:
+                return Evaluation(evaluation.case, evaluation.outcomes[:decided])
+
+    def _conclude(
+        self,
+        verdict: Verdict,
+        stress: Attack | Perturbation | None,
+        strengths: Sequence[float],
+        worst: Sequence[tuple[str, float]],
+    ) -> None:
+        """Keep the verdict, with pictures of the worst images where it failed and of the examples of its matrix, and raise unless it
+        passed and is trusted.
+
+        `strengths` are those at which something is required. On a shard, a gate over pairs has a part of them, and is judged when
+        the shards are merged.
+        """
+        if self.shard is not None and not verdict.matrices:
+            raise InputError(
+                f"{verdict.claim}: expected a gate over a targeted matrix, because this test is on every shard, each time with other "
+                "pairs; judge others in a test of their own, without shard='pairs'"
+            )
+        views: tuple[Picture, ...] = ()
+        if verdict.status != "pass" and stress is not None:
+            shown = worst[: self._album.take(verdict.claim, len(worst))]
+            views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
+        for matrix in verdict.matrices:
+            if matrix not in self.pictures and isinstance(stress, Attack):
+                self._picture(matrix, stress)
+                views += self.pictures[matrix]
+        changed: dict[str, Any] = {}
+        if fits(stress, Attack):
+            found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
+            changed = consequences(verdict, *merged(found, self._waive))
+        verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key, **changed)
+        self.verdicts.append(verdict)
+        if verdict.status != "pass" and (self.shard is None or verdict.status != "undecided"):
+            raise GateFailed(verdict)
