@@ -233,13 +233,12 @@ def decided(
             top[:5],
         )
         named = tuple(images.classes[vote] for vote in votes[row])
-        radius = radii[row]
         outcomes.append(
             replace(
                 outcome,
                 votes=named,
                 queries=int(decision.asked[row]),
-                radius=None if radius is None else round(radius, 6),
+                radius=radii[row],
             )
         )
     return _accounted(outcomes, found, distances)

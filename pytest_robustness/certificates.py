@@ -1,6 +1,7 @@
 """Certified accuracy: how many images are right and provably stay so within a radius."""
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,8 +49,7 @@ class CertifiedAccuracy:
 
     def certified(self, radius: float) -> int:
         """How many images are right, and certified to stay so up to this radius, >= 0."""
-        if not radius >= 0:
-            raise InputError(f"expected a radius >= 0, in L2 on the [0, 1] pixel scale, got {radius!r}")
+        _check_radius(radius)
         return sum(own.correct and (own.radius or 0.0) >= radius for own in self.evaluation.outcomes)
 
     def at(self, radius: float) -> float:
@@ -85,7 +85,7 @@ class CertifiedAccuracy:
 class CertifiedAtLeast:
     """At least the share `at_least`, in (0, 1], of the images is right and certified within `radius`.
 
-    With a `confidence` in (0, 1), the share among all images of which these are a sample: an image that is counted is truly robust
+    With a `confidence` in [0.5, 1), the share among all images of which these are a sample: an image that is counted is truly robust
     but for its certificate's alpha, so that share is not below the exact bound of the one that is counted, less alpha.
     """
 
@@ -95,10 +95,9 @@ class CertifiedAtLeast:
 
     def __post_init__(self) -> None:
         check_share("at_least", self.at_least)
-        if isinstance(self.radius, bool) or not isinstance(self.radius, (int, float)) or not self.radius >= 0:
-            raise InputError(f"expected a radius >= 0, in L2 on the [0, 1] pixel scale, got {self.radius!r}")
-        if self.confidence is not None and not 0 < self.confidence < 1:
-            raise InputError(f"expected a confidence between 0 and 1, such as 0.95, or none, got {self.confidence!r}")
+        _check_radius(self.radius)
+        if self.confidence is not None and not (_is_number(self.confidence) and 0.5 <= self.confidence < 1):
+            raise InputError(f"expected a confidence in [0.5, 1), such as 0.95, or none, got {self.confidence!r}")
 
     def judge(self, certified: CertifiedAccuracy) -> Verdict:
         """The verdict on these certificates."""
@@ -108,9 +107,13 @@ class CertifiedAtLeast:
         right = certified.certified(0.0)
         reason = (
             f"certified accuracy {k / n:.4g} ({k} of {n}, 95 % interval {lower:.3f} to {upper:.3f}), required >= {self.at_least:g}\n"
-            f"{right} are right with a certificate of any radius, {certified.abstained} have no answer, "
-            f"{n - right - certified.abstained} have a wrong one; mean radius {certified.mean_radius:.4g}, at most {certified.largest:.4g}"
+            f"right with any certificate: {right}, without an answer: {certified.abstained}, wrong: "
+            f"{n - right - certified.abstained}; mean radius {certified.mean_radius:.4g}, at most {certified.largest:.4g}"
         )
+        if not passed:
+            reason += (
+                f"\nshort by {self.at_least - k / n:.4g}: {needed_for(self.at_least, n) - k} more have to be certified"
+            )
         measured, status = k / n, "pass" if passed else "fail"
         if self.confidence is not None:
             measured = max(0.0, lower_bound(k, n, confidence=self.confidence) - certified.alpha)
@@ -120,9 +123,11 @@ class CertifiedAtLeast:
                 f"\nat confidence {self.confidence:g}, at least {measured:.4g} of all such images are robust: the exact bound "
                 f"less alpha {certified.alpha:g}"
             )
-            reason += "\nundecided: the estimate is high enough, its bound is not; take more images" * (
-                status == "undecided"
-            )
+            best = lower_bound(n, n, confidence=self.confidence) - certified.alpha
+            if status == "undecided" and best < self.at_least:
+                reason += f"\nundecided: were all {n} certified, the bound would be {best:.4g}; take more images, a smaller alpha, or ask for less"
+            elif status == "undecided":
+                reason += "\nundecided: the estimate is high enough, its bound is not; take more images"
         return Verdict(
             gate="certified-accuracy",
             claim=f"certified accuracy of {certified.evaluation.case.defense} at L2 radius {self.radius:g} >= {self.at_least:g}",
@@ -135,3 +140,12 @@ class CertifiedAtLeast:
             interval=(lower, upper),
             evaluations=(certified.evaluation,),
         )
+
+
+def _check_radius(radius: object) -> None:
+    if not _is_number(radius) or not radius >= 0:  # type: ignore[operator]
+        raise InputError(f"expected a radius >= 0, in L2 on the [0, 1] pixel scale, got {radius!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -86,8 +86,10 @@ class Outcome:
 
     @property
     def answer(self) -> str:
-        """The answer in a few words: `zebra 0.61`, or `no majority`."""
-        return "no majority" if self.predicted is None else f"{self.predicted} {self.confidence:.2f}"
+        """The answer in a few words: `zebra 0.61`, or of a vote `no majority`, of another defense `no answer`."""
+        if self.predicted is None:
+            return "no majority" if self.votes else "no answer"
+        return f"{self.predicted} {self.confidence:.2f}"
 
 
 @dataclass(frozen=True)

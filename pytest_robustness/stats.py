@@ -4,7 +4,7 @@ import functools
 
 from scipy.special import bdtr, betaincinv, ndtri
 
-__all__ = ["lower_bound", "mcnemar", "normal_quantile", "proportion_interval", "upper_bound"]
+__all__ = ["lower_bound", "mcnemar", "mcnemar_gain", "normal_quantile", "proportion_interval", "upper_bound"]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -50,6 +50,13 @@ def mcnemar(b: int, c: int) -> float:
     if min(b, c) < 0:
         raise ValueError(f"expected two counts >= 0, got b={b}, c={c}")
     return min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
+
+
+def mcnemar_gain(b: int, c: int) -> float:
+    """`mcnemar` with a direction: the exact one-sided p-value of b pairs that gained and c that lost."""
+    if min(b, c) < 0:
+        raise ValueError(f"expected two counts >= 0, got b={b}, c={c}")
+    return float(bdtr(c, b + c, 0.5))
 
 
 def _check(k: int, n: int, confidence: float) -> None:

@@ -263,7 +263,7 @@ class Decision:
     `answers` (n,) int64 are classes, ABSTAIN where there is none. `counts` (n, k) int64 say how many of the views that decided were
     given each class, and `asked` (n,) int64 how often the model was asked in all. `votes` are what it said to each view, where
     views have names. `radii` (n,) are those of an L2 ball around the image in which the answer is certified not to
-    change, 0 where there is none; None where the defense certifies nothing.
+    change, 0 where there is none, as float64 on the CPU; None where the defense certifies nothing.
     """
 
     answers: torch.Tensor

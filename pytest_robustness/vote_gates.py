@@ -8,7 +8,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.gates import and_more, check_share
 from pytest_robustness.measurements import needed_for, proportion_text
 from pytest_robustness.records import Evaluation, Outcome, Status, Verdict
-from pytest_robustness.stats import mcnemar, proportion_interval
+from pytest_robustness.stats import mcnemar_gain, proportion_interval
 from pytest_robustness.vote_tables import VoteRow, accepted, right_by
 
 __all__ = ["AcceptedAccuracyAtLeast", "VoteGains", "VoteRecovers", "beside"]
@@ -83,14 +83,16 @@ class AcceptedAccuracyAtLeast:
         enough = [taken > 0 and k >= needed_for(self.at_least, taken), taken >= needed_for(self.coverage_at_least, n)]
         bounds = [(right, self.at_least, k, taken), (covered, self.coverage_at_least, taken, n)]
         texts = [
-            f"{name} {_share_text(k, n)}, required >= {bound:g}" + ("" if met else f", short by {bound - share:.4g}")
+            f"{name} {_share_text(k, n)}, required >= {bound:g}"
+            + (f", short by {bound - share:.4g}" if n and not met else "")
             for name, (share, bound, k, n), met in zip(
                 ("accuracy over the accepted images", "coverage"), bounds, enough, strict=True
             )
         ]
         measured, required, part, whole = min(bounds, key=lambda own: own[0] - own[1])
-        wrong = [o for o in evaluation.outcomes if o.predicted is not None and not o.correct]
-        told = [f"{o.image}: {_said(o)}; accepted: {' or '.join(o.accepted)}" for o in wrong]
+        # Those that keep the gate from passing.
+        lost = [o for o in evaluation.outcomes if not o.correct and not enough[o.predicted is None]]
+        told = [f"{o.image}: {_said(o)}; accepted: {' or '.join(o.accepted)}" for o in lost]
         lines = [*texts, f"over all images, a reject being wrong: {proportion_text(evaluation)}"]
         if not all(enough):
             lines += told[:_NAMED]
@@ -134,8 +136,7 @@ class VoteGains:
         won = [o.image for o in evaluation.outcomes if o.correct and not right_by(o)[place]]
         lost = [o.image for o in evaluation.outcomes if not o.correct and right_by(o)[place]]
         gain = (len(won) - len(lost)) / n
-        # Half of it: the gain has a direction.
-        chance = mcnemar(len(won), len(lost)) / 2 if len(won) > len(lost) else 1.0
+        chance = mcnemar_gain(len(won), len(lost))
         large, sure = gain > 0 and gain >= self.margin - 1e-9, chance < _CHANCE
         status: Status = "pass" if large and sure else "undecided" if large else "fail"
         row = VoteRow(voters, evaluation)
@@ -147,6 +148,9 @@ class VoteGains:
         )
         if status == "undecided":
             reason += f"\nundecided: so much may be chance (p >= {_CHANCE:g}); take more images"
+        if status == "fail":
+            reason += f"\nshort by {self.margin - gain:.4g}" * (gain < self.margin)
+            reason += (f"\nlost: {', '.join(lost[:_NAMED])}" + and_more(lost)) * bool(lost)
         return Verdict(
             gate="vote-gains",
             claim=f"{evaluation.case.defense} gains {required} over {self.over!r} under {_alone(evaluation)}",
@@ -161,7 +165,10 @@ class VoteGains:
 
 
 def _said(outcome: Outcome) -> str:
-    return f"the voters say {', '.join(outcome.votes)}" if outcome.votes else f"the defense says {outcome.answer}"
+    if not outcome.votes:
+        return "the defense has no answer" if outcome.predicted is None else f"the defense says {outcome.answer}"
+    said = f"the voters say {', '.join(outcome.votes)}"
+    return said if outcome.predicted is not None else f"{said} (no majority)"
 
 
 def _alone(evaluation: Evaluation) -> str:
@@ -170,4 +177,4 @@ def _alone(evaluation: Evaluation) -> str:
 
 
 def _share_text(k: int, n: int) -> str:
-    return f"{k / n:.4g} ({k} of {n})" if n else "of none"
+    return f"{k / n:.4g} ({k} of {n})" if n else "unknown, as none is accepted"

@@ -98,9 +98,10 @@ class VoteTable:
 
     def __repr__(self) -> str:
         first, last = self.evaluations[0], VoteRow(self.voters, self.evaluations[-1])
+        right = f"{last.majority.value:.3f} of the accepted are right, " if last.coverage.k else ""
         return (
-            f"{first.case.under}, {len(first.outcomes)} images: at {last.evaluation.case.at} "
-            f"{last.majority.value:.3f} of the accepted are right, {last.overall.value:.3f} of all, {last.rejected.value:.3f} are rejected"
+            f"{first.case.under}, {_images(first)}: at {last.evaluation.case.at}, {right}"
+            f"{last.overall.value:.3f} of all are right, {last.rejected.value:.3f} are rejected"
         )
 
     def __str__(self) -> str:
@@ -108,11 +109,12 @@ class VoteTable:
         case = self.evaluations[0].case
         rows = [(strength_text(case.unit, row.strength), row.columns) for row in self]
         heads = list(rows[0][1])
-        lines = [_line(case.unit, heads)]
+        widths = [max(_COLUMN, len(head) + 2) for head in heads]
+        lines = [_line(case.unit, heads, widths)]
         for strength, columns in rows:
-            lines.append(_line(strength, [f"{share.value:.3f}" for share in columns.values()]))
-            lines.append(_line("", [_range(share) for share in columns.values()]))
-        return "\n".join([f"{case.under}, {len(self.evaluations[0].outcomes)} images", *lines])
+            lines.append(_line(strength, [f"{share.value:.3f}" for share in columns.values()], widths))
+            lines.append(_line("", [_range(share) for share in columns.values()], widths))
+        return "\n".join([f"{case.under}, {_images(self.evaluations[0])}", *lines])
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,12 @@ class VoteTables:
         return "; ".join(map(repr, self.tables))
 
     def __str__(self) -> str:
-        note = "majority: right of those accepted. of all: right of all images, a reject being wrong."
+        note = "majority: right of the accepted images; of all: a rejected one is wrong"
         return "\n".join(["\n\n".join(map(str, self.tables)), note])
 
 
 def right_by(outcome: Outcome) -> tuple[bool, ...]:
-    """Whether each voter of a vote is right."""
+    """Whether each voter of a vote is right, by the name of the class that it gives."""
     return tuple(vote in outcome.accepted for vote in outcome.votes)
 
 
@@ -148,9 +150,13 @@ def accepted(outcomes: Sequence[Outcome]) -> int:
     return sum(outcome.predicted is not None for outcome in outcomes)
 
 
-def _line(first: str, cells: Sequence[str]) -> str:
-    # Of a filter with a long name, the end says more than the beginning.
-    return (f"{first:<8}" + "".join(f"{cell[-_COLUMN + 1 :]:>{_COLUMN}}" for cell in cells)).rstrip()
+def _line(first: str, cells: Sequence[str], widths: Sequence[int]) -> str:
+    return f"{first:<8}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def _images(evaluation: Evaluation) -> str:
+    n = len(evaluation.outcomes)
+    return f"{n} image{'s' * (n != 1)}"
 
 
 def _range(share: Share) -> str:

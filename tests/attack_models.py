@@ -27,6 +27,23 @@ def accepted(labels: list[int], k: int) -> torch.Tensor:
     return F.one_hot(torch.tensor(labels), k).bool()
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A model as a defense is given it: it takes so many images at a time, and remembers which rows they are of."""
+
+    model: Model
+    at_a_time: int = 100
+    rows: torch.Tensor | None = None
+
+    def select(self, rows: torch.Tensor) -> "Shown":
+        return Shown(self.model, self.at_a_time, rows if self.rows is None else self.rows[rows])
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        assert len(images) <= self.at_a_time
+        assert self.rows is None or len(self.rows) == len(images)
+        return self.model(images)
+
+
 class Linear:
     """Two classes; class 0 leads by a margin of scale * (w . (x - 1/2) + bias), and every call is remembered."""
 

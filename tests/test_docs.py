@@ -10,7 +10,6 @@ import yaml
 import pytest_robustness
 from pytest_robustness.__main__ import main
 from pytest_robustness.doubts import CHECKS
-from pytest_robustness.measuring import Measuring
 from pytest_robustness.records import Results
 from pytest_robustness.session import OPTIONS
 
@@ -19,6 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 STRESSES = (ROOT / "docs" / "stresses.md").read_text(encoding="utf-8")
 SHARDING = (ROOT / "docs" / "sharding.md").read_text(encoding="utf-8")
 ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+DEFENSES = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
@@ -116,6 +116,14 @@ def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
     assert (project.path / page).exists()
 
 
+def test_the_tests_of_the_page_on_defenses_run_as_they_stand(project: pytest.Pytester) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", DEFENSES, flags=re.DOTALL)
+    (project.path / "test_defenses.py").write_text(block, encoding="utf-8")
+    result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_defenses.py")
+    result.assert_outcomes(passed=5 + 6)
+    result.stdout.fnmatch_lines(["sigma         none    single    double  majority*", "*L2 radius  certified accuracy"])
+
+
 def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: pytest.Pytester) -> None:
     blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
     (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
@@ -132,12 +140,11 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
-    methods = [name for name in vars(pytest_robustness.Robustness) if not name.startswith("_")]
-    measurements = [name for name in vars(Measuring) if not name.startswith("_")]
-    for name in [*methods, *measurements]:
-        assert f"robustness.{name}(" in README + STRESSES + ATTACKS, name
+    pages = README + STRESSES + ATTACKS + DEFENSES
+    for name in dir(pytest_robustness.Robustness):
+        assert name.startswith("_") or f"robustness.{name}(" in pages, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
-        assert f"{name}(" in README + STRESSES + ATTACKS or f"@{name}(" in STRESSES, name
+        assert f"{name}(" in pages, name
 
 
 @pytest.mark.parametrize(
@@ -147,6 +154,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "CONTRIBUTING.md",
         "docs/attacks.md",
         "docs/decisions.md",
+        "docs/defenses.md",
         "docs/modify_and_mimic.md",
         "docs/sharding.md",
         "docs/stresses.md",

@@ -20,10 +20,10 @@ from pytest_robustness.records import Case, Evaluation, Ladder, Outcome, Verdict
 CASE = Case("FGSM()", "epsilon", 2 / 255)
 
 
-def outcome(image: str, *, right: bool, subject: float = 0.2, votes: tuple[str, ...] = ()) -> Outcome:
+def outcome(image: str, *, right: bool, subject: float = 0.2) -> Outcome:
     predicted = "cat" if right else "dog"
     confidence = subject if right else 1 - subject
-    return Outcome(image, ("cat",), predicted, right, confidence, subject, ((predicted, confidence),), votes)
+    return Outcome(image, ("cat",), predicted, right, confidence, subject, ((predicted, confidence),))
 
 
 def evaluation(right: int, wrong: int, case: Case = CASE) -> Evaluation:
@@ -132,38 +132,6 @@ def test_of_many_broken_images_five_are_named() -> None:
     verdict = HoldsUntil(0.3).judge([HELD] + [EARLY] * 7)
     assert verdict.reason.splitlines()[-2:] == ["... and 2 more", "required: alpha 0.3, short by 0.3"]
     assert len(verdict.reason.splitlines()) == 8
-
-
-VOTED = Case("GaussianNoise()", "sigma", 0.25, "SmoothingVote()")
-ALONE = Case("GaussianNoise()", "sigma", 0.25)
-
-
-def test_a_vote_that_recovers_the_class_passes() -> None:
-    voted = Evaluation(VOTED, (outcome("a.png", right=True, votes=("dog", "cat", "cat")),))
-    verdict = VoteRecovers().judge(voted, evaluation(0, 1, ALONE))
-    assert (verdict.status, verdict.claim, verdict.reason) == (
-        "pass",
-        "SmoothingVote() recovers the class under GaussianNoise() at sigma 0.25",
-        "a.png: the voters say dog, cat, cat; without the vote the model says dog 0.99; accepted: cat",
-    )
-    assert (verdict.measured, verdict.required, verdict.margin) == (1.0, 1.0, 0.0)
-
-
-def test_a_vote_that_abstains_does_not_recover_the_class() -> None:
-    abstained = Outcome("a.png", ("cat",), None, False, 0.0, 1 / 3, (("cat", 1 / 3),), ("cat", "dog", "cow"))
-    verdict = VoteRecovers().judge(Evaluation(VOTED, (abstained,)), evaluation(1, 0, ALONE))
-    assert (verdict.status, verdict.margin) == ("fail", -1.0)
-    assert abstained.answer == "no majority"
-
-
-def test_of_several_images_the_vote_has_to_recover_each() -> None:
-    voted = Evaluation(VOTED, tuple(outcome(f"{i}.png", right=i > 0, votes=("dog",) * 3) for i in range(4)))
-    verdict = VoteRecovers().judge(voted, evaluation(1, 3, ALONE))
-    assert (verdict.status, verdict.reason) == (
-        "fail",
-        "3 of 4 images are recovered; right without the vote: 1\n"
-        "0.png: the voters say dog, dog, dog; without the vote the model says cat 0.90; accepted: cat",
-    )
 
 
 def test_a_failed_gate_is_an_assertion_error_that_carries_its_verdict() -> None:

@@ -85,9 +85,10 @@ RESULTS = Results(
 )
 
 
-def test_an_answer_is_the_class_with_its_confidence_or_no_majority() -> None:
+def test_an_answer_is_the_class_with_its_confidence_or_of_a_vote_no_majority_or_else_none() -> None:
     assert RIGHT.answer == "zebra 0.61"
     assert ABSTAINED.answer == "no majority"
+    assert dataclasses.replace(ABSTAINED, votes=()).answer == "no answer"
 
 
 @pytest.mark.parametrize(

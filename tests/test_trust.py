@@ -250,8 +250,8 @@ def test_a_range_that_the_model_has_no_answer_to_is_no_better_one(drawn: ImageSe
         return 0.5 + 0.5 * shown
 
     plain = trust(Shown(from_minus_1_to_1, load_classifier("plain")), drawn)
-    assert plain._input_range() is None
-    assert sum(not outcome.correct for outcome in plain._sample[0]) >= 8
+    assert plain._model.input_range() is None
+    assert sum(not outcome.correct for outcome in plain._sample.looked) >= 8
 
 
 def test_answers_that_are_all_alike_are_no_better_ones(images: ImageSet) -> None:
@@ -263,9 +263,9 @@ def test_answers_that_are_all_alike_are_no_better_ones(images: ImageSet) -> None
         return 5 * torch.where(shown.amax() < 0.1, F.one_hot(torch.tensor(usual), 3).float(), sides)
 
     checks = trust(unsure, images)
-    assert checks._input_range() is None
+    assert checks._model.input_range() is None
     (undone,) = (reading for reading in READINGS if reading.name == "values from 0 to 255 undone")
-    answers = checks._read(undone, [image.id for image in images.images])
+    answers = checks._model._read(undone, [image.id for image in images.images])
     assert sum(outcome.correct for outcome in answers) >= 30
 
 
@@ -395,9 +395,10 @@ def test_the_sample_is_a_seeded_choice_from_the_whole_set(images: ImageSet) -> N
     # Whoever asked for what before.
     again.engine.evaluate([images.images[3].id], PGD(), 0.03)
     again.doubts(FGSM(), 0.1)
-    assert first._sample == again._sample
-    assert first._sample[1] != other._sample[1]
-    assert [len(part) for part in first._sample] == [32, 8]
+    assert first._sample.right == again._sample.right
+    assert first._sample.looked == again._sample.looked
+    assert first._sample.right != other._sample.right
+    assert (len(first._sample.looked), len(first._sample.right)) == (32, 8)
 
 
 def test_images_that_cannot_be_read_are_left_to_their_own_gates(images: ImageSet, tmp_path: Path) -> None:
@@ -408,7 +409,7 @@ def test_images_that_cannot_be_read_are_left_to_their_own_gates(images: ImageSet
         image.path.write_bytes(b"broken")
     sample = trust(convnet(), some)
     assert sample.doubts(PGD(), 0.03)[1] == ()
-    assert sample._sample[1] == (some.images[11].id,)
+    assert sample._sample.right == (some.images[11].id,)
 
 
 def test_a_model_that_is_never_right_is_asked_about_all_images_and_not_attacked(images: ImageSet) -> None:

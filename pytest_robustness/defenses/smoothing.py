@@ -163,14 +163,14 @@ class Certifying:
         least = 1 - own.alpha
         open_ = [upper_bound(k, own.n0, confidence=least) > 0.5 for k in counts.amax(1).tolist()]
         rows = torch.tensor(open_, device=images.device).nonzero().squeeze(1)
-        radii = torch.zeros(len(images), device=images.device)
+        radii = torch.zeros(len(images), dtype=torch.float64)
         if len(rows):
             selected = streams.select(rows.tolist()).child("estimation")
             counts[rows] = own.counted(classifier.select(rows), images[rows], selected, own.n)
             asked[rows] += own.n
             held = counts[rows, chosen[rows]].tolist()
-            radii[rows] = torch.tensor([own.radius(k) for k in held], device=images.device)
-        return Decision(torch.where(radii > 0, chosen, ABSTAIN), counts, asked, radii=radii)
+            radii[rows.cpu()] = torch.tensor([own.radius(k) for k in held], dtype=torch.float64)
+        return Decision(torch.where((radii > 0).to(images.device), chosen, ABSTAIN), counts, asked, radii=radii)
 
 
 def _blocks(images: Images, m: int) -> torch.Tensor:

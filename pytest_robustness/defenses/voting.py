@@ -51,8 +51,10 @@ class Vote:
 
     @property
     def voters(self) -> tuple[str, ...]:
-        """What the voters are called, in the order of the votes."""
-        return tuple(name_of(own) for own in self.filters)
+        """What the voters are called, in the order of the votes; of those with one name, later ones are numbered."""
+        names = [name_of(own) for own in self.filters]
+        times = (names[: place + 1].count(name) for place, name in enumerate(names))
+        return tuple(name if time == 1 else f"{name} {time}" for name, time in zip(names, times, strict=True))
 
     @property
     def view_count(self) -> int:
