@@ -91,16 +91,16 @@ def test_of_many_images_that_are_not_recovered_five_are_named() -> None:
     assert lines[6:] == ["... and 2 more"]
 
 
-@pytest.mark.parametrize(("says", "told"), [("dog", "dog 0.75"), (None, "no answer")])
+@pytest.mark.parametrize(("says", "told"), [("dog", "says dog 0.75"), (None, "has no answer")])
 def test_a_defense_whose_views_have_no_names_is_told_by_its_answer(says: str | None, told: str) -> None:
     smoothed = Case("GaussianNoise()", "sigma", 0.25, "RandomizedSmoothing(sigma=0.25)")
     answer = Evaluation(smoothed, (single("0.png", says),))
     assert VoteRecovers().judge(answer, alone("dog")).reason == (
-        f"0.png: the defense says {told}; without the vote the model says dog 0.75; accepted: cat"
+        f"0.png: the defense {told}; without the vote the model says dog 0.75; accepted: cat"
     )
     judged = AcceptedAccuracyAtLeast(0.5, 0.5).judge(answer)
     named = [line for line in judged.reason.splitlines() if line.startswith("0.png")]
-    assert named == [f"0.png: the defense says {told}; accepted: cat"]
+    assert named == [f"0.png: the defense {told}; accepted: cat"]
 
 
 def test_every_accepted_class_is_named() -> None:

@@ -130,7 +130,7 @@ def test_the_column_of_a_filter_with_a_long_name_is_wider() -> None:
 
 def test_a_table_is_one_sentence_about_its_largest_strength() -> None:
     assert repr(TABLE) == (
-        "GaussianNoise() behind SmoothingVote(), 10 images: at sigma 0.25 "
+        "GaussianNoise() behind SmoothingVote(), 10 images: at sigma 0.25, "
         "0.600 of the accepted are right, 0.300 of all are right, 0.500 are rejected"
     )
 
