@@ -263,6 +263,19 @@ class Engine:
         with self._running.running():
             return self._stressing.log_odds(batch, self.batch_size, self.defense)
 
+    def explained(
+        self, explainer: Explainer, batch: Batch, classes: torch.Tensor, *, segments: torch.Tensor | None = None
+    ) -> Sequence[Explanation]:
+        """Why the model alone says this class, (n,) int64, of each image of a batch; InputError as the explainer raises it.
+
+        `segments` (n, h, w) are superpixels to explain by, where it has any.
+        """
+        with self._running.running():
+            layers = explainer.watches_layers
+            classifier = self._running.model if layers else self._stressing.classifier(batch, self.batch_size)
+            streams = self._stressing.streams(batch.ids, explainer)
+            return explainer.explain(classifier, batch.images, classes, streams, segments=segments)
+
     def gradients(self, batch: Batch) -> Images:
         """How what an attack climbs lies at these images, (n, c, h, w): NaN and infinity are not refused.
 

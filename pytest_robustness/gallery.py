@@ -55,8 +55,10 @@ def _test(nodeid: str) -> str:
 
 
 def _images(verdict: "Verdict") -> int:
-    """Of each pictured image there are the clean one and the stressed one; a trace with pictures is one more."""
-    return len(verdict.pictures) // 2 + sum(bool(trace.frames[0].png) for trace in verdict.traces)
+    """Of each pictured image there are the clean one and the stressed one; a trace with pictures is one more, and so is an explanation."""
+    return len(verdict.pictures) // 2 + sum(
+        bool(trace.frames[0].png) for trace in verdict.traces
+    ) + sum(any(side.picture for side in own.sides) for own in verdict.explained)
 
 
 def _with(verdict: "Verdict", images: int) -> "Verdict":
@@ -67,4 +69,9 @@ def _with(verdict: "Verdict", images: int) -> "Verdict":
         pictured = bool(trace.frames[0].png)
         traces.append(trace if not pictured or left > 0 else trace.without_pictures())
         left -= pictured
-    return dataclasses.replace(verdict, pictures=pictures, traces=tuple(traces))
+    explained = []
+    for own in verdict.explained:
+        pictured = any(side.picture for side in own.sides)
+        explained.append(own if not pictured or left > 0 else own.without_pictures())
+        left -= pictured
+    return dataclasses.replace(verdict, pictures=pictures, traces=tuple(traces), explained=tuple(explained))

@@ -25,6 +25,7 @@ __all__ = [
     "check_sizes",
     "data_uri",
     "fitted",
+    "heat_uri",
     "read_image",
     "read_overlay",
     "read_pixels",
@@ -150,6 +151,25 @@ def data_uri(pixels: torch.Tensor) -> str:
     """The pixels, (3, h, w) in [0, 1], as a PNG in a data URI, for a report."""
     stream = io.BytesIO()
     _picture(pixels).save(stream, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def heat_uri(heat: torch.Tensor) -> str:
+    """What can be laid over the picture of an image, as a PNG in a data URI: heat (h, w), of any scale.
+
+    Where nothing speaks for the class it is clear; the most is red, at 70 %, and a third of it yellow, at 25 %. Larger pictures
+    are scaled to 112 pixels on the long side: pages stay small, and heats are smooth or in superpixels.
+    """
+    share = heat.detach().float().cpu().clamp_min(0)
+    share = share / share.amax().clamp_min(1e-12)
+    scale = 112 / max(share.shape)
+    if scale < 1:
+        size = [max(1, round(side * scale)) for side in share.shape]
+        share = torch.nn.functional.interpolate(share[None, None], size=size, mode="area")[0, 0]
+    red, green, alpha = torch.full_like(share, 255), 230 * (1 - share), 255 * 0.7 * share**0.94
+    levels = torch.stack([red, green, torch.zeros_like(share), alpha], 2).round().to(torch.uint8).numpy()
+    stream = io.BytesIO()
+    Image.fromarray(levels, mode="RGBA").save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 

@@ -3,23 +3,28 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
-from pytest_robustness.defending import Defending
 from pytest_robustness.doubts import checked_waivers, consequences, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
+from pytest_robustness.explaining import Explaining
+from pytest_robustness.explanations import Explainer
+from pytest_robustness.explained import Picture
 from pytest_robustness.gates import AccuracyAtLeast, GateFailed
-from pytest_robustness.records import Evaluation, Picture, Verdict
+from pytest_robustness.records import Evaluation, Verdict
 from pytest_robustness.shards import Shard
 from pytest_robustness.trust import Trust
 from pytest_robustness.types import Attack, Defense, Perturbation, fits
 from pytest_robustness.views import Album, pictures
 
-__all__ = ["Judging"]
+__all__ = ["Explain", "Judging"]
+
+Explain: TypeAlias = Literal["failed", "all", "none"]
+"""Of which gates over images the pictures come with explanations: of those that did not pass, of all, of none."""
 
 
-class Judging(Defending):
+class Judging(Explaining):
     """What the assertions of a `Robustness` have in common, whose arguments are told there."""
 
     def __init__(
@@ -32,8 +37,12 @@ class Judging(Defending):
         waive: Mapping[str, str] | None = None,
         trust: Trust | None = None,
         shard: Shard | None = None,
+        explain: Explain = "none",
+        by: Explainer | None = None,
     ) -> None:
         super().__init__(engine, company=company, album=album, shard=shard)
+        self._explain = explain
+        self._by = by
         self.verdicts: list[Verdict] = []
         self._fast = fast
         self._always_pictured = album is None
@@ -98,9 +107,12 @@ class Judging(Defending):
                 "pairs; judge others in a test of their own, without shard='pairs'"
             )
         views: tuple[Picture, ...] = ()
-        if verdict.status != "pass" and stress is not None:
-            shown = worst[: self._album.take(verdict.claim, len(worst))]
-            views = tuple(view for image, strength in shown for view in pictures(self.engine, image, stress, strength))
+        if stress is not None and (verdict.status != "pass" or self._explain == "all"):
+            chosen = worst or [(image_id, max(strengths)) for image_id in _images(verdict)]
+            shown = chosen[: self._album.take(verdict.claim, len(chosen))]
+            why = None if self._explain == "none" else self._explainers(self._by)
+            made = (pictures(self.engine, image, stress, strength, why) for image, strength in shown)
+            views = tuple(view for pair in made for view in pair)
         for matrix in verdict.matrices:
             if matrix not in self.pictures and isinstance(stress, Attack):
                 self._picture(matrix, stress)
@@ -113,3 +125,9 @@ class Judging(Defending):
         self.verdicts.append(verdict)
         if verdict.status != "pass" and (self.shard is None or verdict.status != "undecided"):
             raise GateFailed(verdict)
+
+
+def _images(verdict: Verdict) -> list[str]:
+    """The images that a verdict is about."""
+    ladders = [ladder.image for ladder in verdict.ladders]
+    return ladders or [outcome.image for evaluation in verdict.evaluations[:1] for outcome in evaluation.outcomes]

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from pytest_robustness.explained import Explained, Picture
 from pytest_robustness.accuracy_curves import AccuracyCurve, AccuracyCurves
 from pytest_robustness.certificates import CertifiedAccuracy
 from pytest_robustness.corruptions import COMMON, Corruption
 from pytest_robustness.curves import Curve
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
+from pytest_robustness.explanation_gates import Attention, ExplanationStability
 from pytest_robustness.loading import ImageSet, LabelledImage
 from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.measurements import (
@@ -25,7 +27,7 @@ from pytest_robustness.measurements import (
 )
 from pytest_robustness.pairs import Targets, planned_pairs, tallied
 from pytest_robustness.provenance import model_name
-from pytest_robustness.records import Evaluation, Ladder, Matrix, Picture
+from pytest_robustness.records import Evaluation, Ladder, Matrix
 from pytest_robustness.search import climb, planned, sweep
 from pytest_robustness.shards import Shard
 from pytest_robustness.traces import Trace
@@ -41,11 +43,14 @@ Chosen: TypeAlias = LabelledImage | str | ImageSet | Iterable[LabelledImage | st
 _Measurement: TypeAlias = (
     Accuracy
     | AccuracyCurves
+    | Attention
     | BreakingPoint
     | BreakingPoints
     | CertifiedAccuracy
     | CorruptionErrors
     | Curve
+    | Explained
+    | ExplanationStability
     | SmallestEpsilons
     | TargetedMatrix
     | Trace

@@ -21,6 +21,7 @@ from pytest_robustness.sharing import Sharing, by_pairs
 
 if TYPE_CHECKING:
     from pytest_robustness.engine import Engine
+    from pytest_robustness.explanations import Explainer
     from pytest_robustness.loading import ImageSet, LabelledImage
     from pytest_robustness.robustness import Robustness
 
@@ -145,9 +146,30 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
         fast = session.settings.fast
         shard = session.settings.shard if by_pairs(item) else None
         item.stash[_ROBUSTNESS] = Robustness(
-            trust.engine, company=around, album=album, fast=fast, waive=waive, trust=trust, shard=shard
+            trust.engine,
+            company=around,
+            album=album,
+            fast=fast,
+            waive=waive,
+            trust=trust,
+            shard=shard,
+            explain=session.settings.explain,
+            by=_explainer(session.settings.explain_by),
         )
     return item.stash[_ROBUSTNESS]
+
+
+def _explainer(name: str) -> "Explainer | None":
+    """The explainer of this name, None for the one that suits the model."""
+    from pytest_robustness import explanations
+
+    made = {
+        "grad-cam": explanations.GradCAM,
+        "rollout": explanations.AttentionRollout,
+        "lime": explanations.Lime,
+        "anchors": explanations.Anchors,
+    }
+    return made[name]() if name in made else None
 
 
 def _around(company: Company, engine: "Engine", image_id: str, question: tuple[Any, ...]) -> Sequence[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pytest_robustness.errors import InputError
+from pytest_robustness.explained import Explained, Picture
 from pytest_robustness.shards import Shard
 from pytest_robustness.traces import Trace
 
@@ -29,7 +30,6 @@ __all__ = [
     "Matrix",
     "Outcome",
     "Pair",
-    "Picture",
     "Provenance",
     "Results",
     "Status",
@@ -227,16 +227,6 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image as the model saw it, for a report: its id, a caption, a PNG as a data URI, and the model's top-5."""
-
-    image: str
-    caption: str
-    png: str
-    top: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
 class Provenance:
     """What the numbers were measured on: without it they can't be compared with anything.
 
@@ -282,8 +272,8 @@ class Verdict:
     the bar is cleared, in the unit of the gate) are None where the gate measured nothing, as in an error.
     `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
-    through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces` are those that
-    the test made beside it.
+    through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces` and
+    `explained` are those that the test made beside it.
     """
 
     gate: str
@@ -303,6 +293,7 @@ class Verdict:
     checks: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     traces: tuple[Trace, ...] = ()
+    explained: tuple[Explained, ...] = ()
     test: str = ""
     run: str = ""
     expected: bool = False

@@ -59,17 +59,19 @@ def verdicts(
 
 
 def _showing(verdict: "Verdict", made: "Robustness") -> "Verdict":
-    """The verdict with the traces and matrices that were measured beside it."""
+    """The verdict with the traces, explanations and matrices that were measured beside it."""
+    from pytest_robustness.explained import Explained
     from pytest_robustness.matrices import TargetedMatrix
     from pytest_robustness.traces import Trace
 
     traces = tuple(measurement for measurement in made.measurements if isinstance(measurement, Trace))
+    explained = tuple(measurement for measurement in made.measurements if isinstance(measurement, Explained))
     measured = (own.record for own in made.measurements if isinstance(own, TargetedMatrix))
     judged = {matrix for own in made.verdicts for matrix in own.matrices}
     matrices = tuple(matrix for matrix in dict.fromkeys(measured) if matrix not in judged)
     views = tuple(view for matrix in matrices for view in made.pictures[matrix])
     return dataclasses.replace(
-        verdict, traces=traces, matrices=verdict.matrices + matrices, pictures=verdict.pictures + views
+        verdict, traces=traces, explained=explained, matrices=verdict.matrices + matrices, pictures=verdict.pictures + views
     )
 
 

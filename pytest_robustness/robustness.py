@@ -9,6 +9,9 @@ from pytest_robustness.corruptions import COMMON, Corruption
 from pytest_robustness.defending import voters_of
 from pytest_robustness.defenses import RandomizedSmoothing
 from pytest_robustness.errors import InputError
+from pytest_robustness.explaining import Region
+from pytest_robustness.explanation_gates import AttendsTo, StaysWhere
+from pytest_robustness.explanations import Explainer
 from pytest_robustness.gates import (
     AccuracyAtLeast,
     BreaksNoEarlier,
@@ -45,6 +48,8 @@ class Robustness(Judging):
     A gate under an attack that would pass is untrusted where a check of `trust` (the engine's own) finds that the attack may
     not be believed, unless `waive` has the name of the check and a reason. Raises InputError for other waivers.
 
+    `explain` says of which gates the pictures come with explanations, and `by` which explainer makes them.
+
         robustness = Robustness(Engine(model, image_folder("images")))
         robustness.accuracy(FGSM(), 2 / 255)
         robustness.behind(SmoothingVote()).accuracy(FGSM(), 2 / 255)
@@ -74,8 +79,9 @@ class Robustness(Judging):
         self._check_attack(attack, "sweep")
         self.engine.case(attack, epsilon)
         pictured = self._always_pictured or self._album.take(f"trace of {ids[0]}", 1) == 1
+        why = None if self._explain == "none" else self._explainers(self._by)
         with self.engine.steady():
-            found = trace(self.engine, ids[0], attack, epsilon, target=target, steps=steps, pictured=pictured)
+            found = trace(self.engine, ids[0], attack, epsilon, target=target, steps=steps, pictured=pictured, explainers=why)
         self.measurements.append(found)
         return found
 
@@ -315,6 +321,46 @@ class Robustness(Judging):
         ids = self._ids(self.engine.images if images is None else images)
         certified = self._certified(smoothing, ids, radius)
         self.behind(smoothing.certifying)._conclude(gate.judge(certified), None, (), ())
+
+    def assert_explanation_stable(
+        self,
+        stress: Attack | Perturbation,
+        strength: float,
+        *,
+        at_least: float,
+        by: Explainer | None = None,
+        images: Chosen | None = None,
+    ) -> None:
+        """Under a stress that leaves the answer, the explanation stays where it was: a stability of `at_least`, in (0, 1].
+
+        The mean over the images of the overlap of the two explanations, corrected by that with other images': 1 for the same
+        maps, 0 for no more than any two of this model have in common. See `explanation_stability`.
+
+        Raises GateFailed where it is less, InputError as `explanation_stability` does.
+        """
+        gate = StaysWhere(at_least)
+        ids = self._ids(self.engine.images if images is None else images)
+        stability = self._stability(ids, stress, strength, by)
+        moved = sorted(stability.overlaps, key=lambda own: (own.corrected, own.image))
+        self._conclude(gate.judge(stability), stress, [strength], [(own.image, strength) for own in moved])
+
+    def assert_attends_to(
+        self,
+        regions: "Mapping[LabelledImage | str, Region]",
+        *,
+        at_least: float = 1.0,
+        stress: Attack | Perturbation | None = None,
+        strength: float = 0.0,
+        by: Explainer | None = None,
+    ) -> None:
+        """At least the share `at_least`, in (0, 1], of the explanations point into the region of their image.
+
+        A region is a box (left, top, right, bottom), a mask or the path of one. See `attention`. Raises GateFailed where it
+        is less, InputError as `attention` does.
+        """
+        attention = self._attention(regions, stress, strength, by)
+        missed = [(hit.image, strength) for hit in attention.hits if not hit.inside]
+        self._conclude(AttendsTo(at_least).judge(attention), stress, [strength], missed if stress is not None else ())
 
     def assert_modify_rate(
         self,

@@ -22,6 +22,7 @@ from pytest_robustness.sharing import Sharing
 
 if TYPE_CHECKING:
     from pytest_robustness.cache import OutcomeStore
+    from pytest_robustness.judging import Explain
     from pytest_robustness.loading import ImageSet
     from pytest_robustness.records import Provenance, Results, Verdict
     from pytest_robustness.running import Precision
@@ -73,6 +74,9 @@ OPTIONS: tuple[Option | Flag, ...] = (
     Option(
         "shard", "", "I/N", "run the I-th of N shares of the tests and images, to be joined by pytest_robustness merge"
     ),
+    Option("explain", "failed", "WHAT", "say in the report why: failed (of pictured failures), all (of what passed too) or none"),
+    Option("explain-by", "auto", "METHOD", "auto, grad-cam, rollout, lime or anchors"),
+    Option("explain-most", "20", "N", "the most images that are pictured and explained in all"),
     Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),
     Option("report", "", "FILE", "write the report, one self-contained HTML page, to this file"),
     Option("json", "", "FILE", "write the results as JSON to this file"),
@@ -111,6 +115,9 @@ class Settings:
     clear_cache: bool
     whole_chunks: bool
     shard: Shard | None
+    explain: "Explain"
+    explain_by: str
+    explain_most: int
     seed: int
     report: Path | None
     json: Path | None
@@ -170,6 +177,9 @@ class Settings:
             clear_cache=flag("cache-clear"),
             whole_chunks=choice("xdist", "chunks", "load") == "chunks",
             shard=share("shard"),
+            explain=cast("Explain", choice("explain", "failed", "all", "none")),
+            explain_by=choice("explain-by", "auto", "grad-cam", "rollout", "lime", "anchors"),
+            explain_most=number("explain-most", 0) or 0,
             seed=number("seed", 0) or 0,
             report=file("report"),
             json=file("json"),
@@ -188,7 +198,7 @@ class Session:
         self.settings = settings
         self.distribution = distribution
         self.sharing = sharing
-        self.gallery = Gallery()
+        self.gallery = Gallery(limit=settings.explain_most)
         self._runs: dict[str, Provenance] = {}
         self._config = config
         self._verdicts: dict[str, Sequence[Verdict]] = {}

@@ -1,13 +1,14 @@
 """One attack on one image followed step by step: what it showed to the model, and what the model makes of that."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 
 from pytest_robustness.attacks.steps import Followed, Track
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
-from pytest_robustness.images import data_uri
+from pytest_robustness.explainers import Explainers
+from pytest_robustness.images import data_uri, heat_uri
 from pytest_robustness.memory import Ask
 from pytest_robustness.norms import length
 from pytest_robustness.traces import Ending, Frame, Trace
@@ -25,11 +26,12 @@ def trace(
     target: str | None = None,
     steps: Collection[int] | None = None,
     pictured: bool = True,
+    explainers: Explainers | None = None,
 ) -> Trace:
     """The trace of an attack on an image, with frames at these `steps` (0, 1, 2, 4, 8 and so on without them) and at the end.
 
     The attack goes for the class called `target`, without one for any that is not accepted. `attacks.steps.Track` says what a
-    step is. The frames have pictures where they are `pictured`.
+    step is. The frames have pictures where they are `pictured`, and over them, with `explainers`, what speaks for the target.
 
     Raises InputError as `Engine.evaluate` does, for an epsilon of 0, for a target that is no class or is accepted, and for
     steps that are no whole numbers >= 0.
@@ -51,6 +53,7 @@ def trace(
     if aim is None:
         others = logits[-1].index_fill(0, torch.tensor(right, device=logits.device), -torch.inf)
         aim = int(others.argmax())
+    overlays = _overlays(explainers, batch, images, aim) if pictured else ("",) * len(images)
     return Trace(
         image=image_id,
         case=engine.case(attack, epsilon).title,
@@ -60,7 +63,7 @@ def trace(
         aimed=target is not None,
         ending=ending,
         answer=f"{engine.images.classes[answer]} {logits[-1].softmax(0)[answer].item():.2f}",
-        frames=_frames(attack, batch, numbers, images, logits, aim, pictured=pictured),
+        frames=_frames(attack, batch, numbers, images, logits, aim, overlays, pictured=pictured),
     )
 
 
@@ -120,6 +123,7 @@ def _frames(
     images: Images,
     logits: Logits,
     target: int,
+    overlays: Sequence[str],
     *,
     pictured: bool,
 ) -> tuple[Frame, ...]:
@@ -128,6 +132,21 @@ def _frames(
     targets = probabilities[:, target].tolist()
     distances = length(images - batch.images, attack.norm).tolist()
     return tuple(
-        Frame(step, round(subject, 6), round(aimed, 6), round(distance, 7), data_uri(image) if pictured else "")
-        for step, subject, aimed, distance, image in zip(steps, subjects, targets, distances, images, strict=True)
+        Frame(step, round(subject, 6), round(aimed, 6), round(distance, 7), data_uri(image) if pictured else "", over)
+        for step, subject, aimed, distance, image, over in zip(
+            steps, subjects, targets, distances, images, overlays, strict=True
+        )
     )
+
+
+def _overlays(explainers: Explainers | None, clean: Batch, images: Images, target: int) -> Sequence[str]:
+    """What is laid over each frame, (m, c, h, w) made of the one clean image; nothing where it can't be explained."""
+    m = len(images)
+    if explainers is None:
+        return ("",) * m
+    batch = Batch(clean.images.expand(m, -1, -1, -1), clean.accepted.expand(m, -1), clean.ids * m)
+    try:
+        found = explainers.of(batch, images, [target] * m)
+    except InputError:
+        return ("",) * m
+    return [heat_uri(own.heat.heat) if own.heat.believable else "" for own in found]

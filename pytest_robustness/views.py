@@ -7,11 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pytest_robustness.curves import Curve, Point, intruding
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
+from pytest_robustness.explained import Panel, Picture
+from pytest_robustness.explainers import Explainers
 from pytest_robustness.images import data_uri
 from pytest_robustness.memory import Ask
-from pytest_robustness.records import Pair, Picture
+from pytest_robustness.records import Pair
 from pytest_robustness.search import sweep
-from pytest_robustness.types import Attack, Perturbation
+from pytest_robustness.types import Attack, Batch, Perturbation
 
 __all__ = ["Album", "curves", "pictures", "pictures_towards"]
 
@@ -32,14 +34,34 @@ class Album:
         return taken
 
 
-def pictures(engine: Engine, image_id: str, stress: Attack | Perturbation, strength: float) -> tuple[Picture, Picture]:
-    """The clean and the stressed image as the model sees them, with its top-5 of each."""
+def pictures(
+    engine: Engine,
+    image_id: str,
+    stress: Attack | Perturbation,
+    strength: float,
+    explainers: Explainers | None = None,
+) -> tuple[Picture, Picture]:
+    """The clean and the stressed image as the model sees them, with its top-5 of each; with `explainers`, why it says so."""
     clean, after = (engine.evaluate([image_id], stress, at).outcomes[0].top for at in (0.0, strength))
     ((batch, stressed),) = engine.shown([(image_id, strength)], stress)
     return (
         Picture(image_id, "clean", data_uri(batch.images[0]), clean),
-        Picture(image_id, engine.case(stress, strength).at, data_uri(stressed.images[0]), after),
+        Picture(
+            image_id,
+            engine.case(stress, strength).at,
+            data_uri(stressed.images[0]),
+            after,
+            () if explainers is None else _panels(explainers, batch, stressed),
+        ),
     )
+
+
+def _panels(explainers: Explainers, clean: Batch, stressed: Batch) -> tuple[Panel, ...]:
+    try:
+        return explainers.panels(clean, stressed.images)
+    except InputError as error:
+        # A picture is not worth the loss of the verdict.
+        return (Panel("not explained", note=str(error).partition("\n")[0]),)
 
 
 def pictures_towards(engine: Engine, pair: Pair, attack: Attack, epsilon: float) -> tuple[Picture, Picture]:

@@ -41,6 +41,7 @@ def render(results: Results) -> str:
         curve=curve,
         beside=beside,
         matrices=matrices(results),
+        looked_at=[v for v in results.verdicts if v.status == "pass" and beside(v)],
         libraries=libraries,
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
