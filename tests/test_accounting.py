@@ -56,7 +56,7 @@ def test_a_clean_and_a_perturbed_image_took_one_query_and_a_vote_one_for_each_vo
     for told, queries in (
         (engine.evaluate(ids(images)), 1),
         (engine.evaluate(ids(images), GaussianNoise(), 0.1), 1),
-        (engine.evaluate(ids(images), GaussianNoise(), 0.1, vote), 4),
+        (engine.behind(vote).evaluate(ids(images), GaussianNoise(), 0.1), 4),
     ):
         for outcome in told.outcomes:
             assert (outcome.queries, outcome.gradients, outcome.distance) == (queries, 0, None)
