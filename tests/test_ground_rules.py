@@ -18,6 +18,8 @@ PACKAGE = Path(pytest_robustness.__file__).parent
 FLOORS = {
     "__main__": 13,
     "errors": 0,
+    "explanations": 7,
+    "explanations.segments": 3,
     "gallery": 2,
     "merging": 10,
     "recent": 0,

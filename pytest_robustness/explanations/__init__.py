@@ -1,0 +1,1 @@
+"""Explanations: which parts of an image an answer rests on."""
