@@ -19,7 +19,8 @@ FLOORS = {
     "__main__": 13,
     "errors": 0,
     "explanations": 7,
-    "explanations.segments": 3,
+    "explanations.heat": 3,
+    "explanations.segments": 4,
     "gallery": 2,
     "merging": 10,
     "recent": 0,
@@ -126,6 +127,7 @@ FLOORS = {
 DOORS = {
     "PIL": {"images"},
     "scipy": {"stats"},
+    "skimage": {"explanations.segments"},
     "jinja2": {"report.html"},
     "numpy": {"attacks.recording", "images", "perturbations.foreign"},
     "foolbox": {"attacks.families"},
