@@ -21,6 +21,7 @@ FLOORS = {
     "explanations": 7,
     "explanations.grad_cam": 5,
     "explanations.heat": 3,
+    "explanations.lime": 5,
     "explanations.rollout": 5,
     "explanations.segments": 4,
     "gallery": 2,

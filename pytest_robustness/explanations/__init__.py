@@ -2,7 +2,19 @@
 
 from pytest_robustness.explanations.grad_cam import GradCAM
 from pytest_robustness.explanations.heat import Heat
+from pytest_robustness.explanations.lime import Lime, LimeExplanation, published_lime
 from pytest_robustness.explanations.rollout import AttentionRollout
 from pytest_robustness.explanations.segments import Grid, Quickshift, Slic, default_segments
 
-__all__ = ["AttentionRollout", "GradCAM", "Grid", "Heat", "Quickshift", "Slic", "default_segments"]
+__all__ = [
+    "AttentionRollout",
+    "GradCAM",
+    "Grid",
+    "Heat",
+    "Lime",
+    "LimeExplanation",
+    "Quickshift",
+    "Slic",
+    "default_segments",
+    "published_lime",
+]
