@@ -19,6 +19,7 @@ FLOORS = {
     "__main__": 13,
     "errors": 0,
     "explanations": 7,
+    "explanations.heat": 3,
     "explanations.segments": 3,
     "gallery": 2,
     "merging": 10,
