@@ -20,6 +20,7 @@ FLOORS = {
     "errors": 0,
     "explanations": 7,
     "explanations.heat": 3,
+    "explanations.hiding": 3,
     "explanations.precision": 3,
     "explanations.segments": 3,
     "gallery": 2,
