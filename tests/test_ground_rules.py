@@ -19,6 +19,7 @@ FLOORS = {
     "__main__": 13,
     "errors": 0,
     "explanations": 7,
+    "explanations.anchors": 5,
     "explanations.draws": 3,
     "explanations.heat": 3,
     "explanations.hiding": 3,
