@@ -4,7 +4,7 @@ import functools
 
 from scipy.special import bdtr, betaincinv
 
-__all__ = ["mcnemar", "proportion_interval"]
+__all__ = ["lower_bound", "mcnemar", "proportion_interval"]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -14,14 +14,22 @@ def proportion_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[fl
     With probability at least `confidence`, the interval contains the true proportion (Clopper and
     Pearson 1934). Raises ValueError unless 0 <= k <= n, n >= 1 and 0 < confidence < 1.
     """
-    if not 0 <= k <= n or n < 1:
-        raise ValueError(f"expected 0 <= k <= n and n >= 1, got k={k}, n={n}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"expected a confidence between 0 and 1, got {confidence}")
+    _check(k, n, confidence)
     tail = (1 - confidence) / 2
     lower = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
     upper = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
     return lower, upper
+
+
+@functools.lru_cache(maxsize=4096)
+def lower_bound(k: int, n: int, *, confidence: float = 0.95) -> float:
+    """The exact one-sided lower bound of a proportion seen as k successes in n trials.
+
+    With probability at least `confidence`, the true proportion is not below it (Clopper and Pearson 1934). Raises
+    ValueError unless 0 <= k <= n, n >= 1 and 0 < confidence < 1.
+    """
+    _check(k, n, confidence)
+    return 0.0 if k == 0 else float(betaincinv(k, n - k + 1, 1 - confidence))
 
 
 def mcnemar(b: int, c: int) -> float:
@@ -33,3 +41,10 @@ def mcnemar(b: int, c: int) -> float:
     if min(b, c) < 0:
         raise ValueError(f"expected two counts >= 0, got b={b}, c={c}")
     return min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
+
+
+def _check(k: int, n: int, confidence: float) -> None:
+    if not 0 <= k <= n or n < 1:
+        raise ValueError(f"expected 0 <= k <= n and n >= 1, got k={k}, n={n}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"expected a confidence between 0 and 1, got {confidence}")

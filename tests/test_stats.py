@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pytest_robustness.stats import mcnemar, proportion_interval
+from pytest_robustness.stats import lower_bound, mcnemar, proportion_interval
 
 # shared/reference.json, clopper_pearson_lower_one_sided: (k, n, alpha, lower).
 LOWER_BOUNDS = [
@@ -65,8 +65,20 @@ def test_a_one_sided_bound_is_an_end_of_the_interval_with_twice_the_risk(
     assert proportion_interval(k, n, confidence=1 - 2 * alpha)[0] == pytest.approx(lower, abs=1e-12)
 
 
+@pytest.mark.parametrize(("k", "n", "alpha", "lower"), LOWER_BOUNDS)
+def test_a_lower_bound_has_the_whole_risk_on_its_side(k: int, n: int, alpha: float, lower: float) -> None:
+    assert lower_bound(k, n, confidence=1 - alpha) == pytest.approx(lower, abs=1e-12)
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 2), (1, 7), (9, 10), (40, 40)])
+@pytest.mark.parametrize("confidence", [0.3, 0.95, 0.99])
+def test_at_a_lower_bound_the_tail_of_what_was_seen_is_what_is_left(k: int, n: int, confidence: float) -> None:
+    assert at_least(k, n, lower_bound(k, n, confidence=confidence)) == pytest.approx(1 - confidence, rel=1e-9)
+
+
 def test_the_confidence_is_95_percent_unless_said_otherwise() -> None:
     assert proportion_interval(3, 4) == proportion_interval(3, 4, confidence=0.95)
+    assert lower_bound(3, 4) == lower_bound(3, 4, confidence=0.95)
 
 
 @pytest.mark.parametrize("n", [1, 5, 12, 30])
@@ -101,6 +113,8 @@ def test_counts_that_cannot_be_are_refused(k: int, n: int) -> None:
     message = f"expected 0 <= k <= n and n >= 1, got k={k}, n={n}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         proportion_interval(k, n)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        lower_bound(k, n)
 
 
 @pytest.mark.parametrize("confidence", [0, 1, -0.5, 95, math.nan])
@@ -108,6 +122,8 @@ def test_a_confidence_outside_0_to_1_is_refused(confidence: float) -> None:
     message = f"expected a confidence between 0 and 1, got {confidence}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         proportion_interval(3, 4, confidence=confidence)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        lower_bound(3, 4, confidence=confidence)
 
 
 @pytest.mark.parametrize("b", [1, 2, 5, 30, 500])
