@@ -2,9 +2,9 @@
 
 import functools
 
-from scipy.special import bdtr, betaincinv
+from scipy.special import bdtr, betaincinv, ndtri
 
-__all__ = ["lower_bound", "mcnemar", "proportion_interval"]
+__all__ = ["lower_bound", "mcnemar", "mcnemar_gain", "normal_quantile", "proportion_interval", "upper_bound"]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -15,21 +15,30 @@ def proportion_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[fl
     Pearson 1934). Raises ValueError unless 0 <= k <= n, n >= 1 and 0 < confidence < 1.
     """
     _check(k, n, confidence)
-    tail = (1 - confidence) / 2
-    lower = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
-    upper = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
-    return lower, upper
+    one_sided = (1 + confidence) / 2
+    return lower_bound(k, n, confidence=one_sided), upper_bound(k, n, confidence=one_sided)
 
 
 @functools.lru_cache(maxsize=4096)
-def lower_bound(k: int, n: int, *, confidence: float = 0.95) -> float:
-    """The exact one-sided lower bound of a proportion seen as k successes in n trials.
+def lower_bound(k: int, n: int, *, confidence: float) -> float:
+    """The exact one-sided bound of a proportion seen as k successes in n trials.
 
-    With probability at least `confidence`, the true proportion is not below it (Clopper and Pearson 1934). Raises
-    ValueError unless 0 <= k <= n, n >= 1 and 0 < confidence < 1.
+    With probability at least `confidence`, the true proportion is not below it (Clopper and Pearson 1934). Raises ValueError as
+    `proportion_interval` does.
     """
     _check(k, n, confidence)
     return 0.0 if k == 0 else float(betaincinv(k, n - k + 1, 1 - confidence))
+
+
+def upper_bound(k: int, n: int, *, confidence: float) -> float:
+    """`lower_bound` from above: with probability at least `confidence`, the true proportion is not above it."""
+    _check(k, n, confidence)
+    return 1.0 if k == n else float(betaincinv(k + 1, n - k, confidence))
+
+
+def normal_quantile(share: float) -> float:
+    """The value that a standard normal number stays below with this probability, in (0, 1)."""
+    return float(ndtri(share))
 
 
 def mcnemar(b: int, c: int) -> float:
@@ -41,6 +50,13 @@ def mcnemar(b: int, c: int) -> float:
     if min(b, c) < 0:
         raise ValueError(f"expected two counts >= 0, got b={b}, c={c}")
     return min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
+
+
+def mcnemar_gain(b: int, c: int) -> float:
+    """`mcnemar` with a direction: the exact one-sided p-value of b pairs that gained and c that lost."""
+    if min(b, c) < 0:
+        raise ValueError(f"expected two counts >= 0, got b={b}, c={c}")
+    return float(bdtr(c, b + c, 0.5))
 
 
 def _check(k: int, n: int, confidence: float) -> None:

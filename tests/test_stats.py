@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from pytest_robustness.stats import lower_bound, mcnemar, proportion_interval
+from pytest_robustness.stats import (
+    lower_bound,
+    mcnemar,
+    mcnemar_gain,
+    normal_quantile,
+    proportion_interval,
+    upper_bound,
+)
 
 # shared/reference.json, clopper_pearson_lower_one_sided: (k, n, alpha, lower).
 LOWER_BOUNDS = [
@@ -65,20 +72,8 @@ def test_a_one_sided_bound_is_an_end_of_the_interval_with_twice_the_risk(
     assert proportion_interval(k, n, confidence=1 - 2 * alpha)[0] == pytest.approx(lower, abs=1e-12)
 
 
-@pytest.mark.parametrize(("k", "n", "alpha", "lower"), LOWER_BOUNDS)
-def test_a_lower_bound_has_the_whole_risk_on_its_side(k: int, n: int, alpha: float, lower: float) -> None:
-    assert lower_bound(k, n, confidence=1 - alpha) == pytest.approx(lower, abs=1e-12)
-
-
-@pytest.mark.parametrize(("k", "n"), [(1, 2), (1, 7), (9, 10), (40, 40)])
-@pytest.mark.parametrize("confidence", [0.3, 0.95, 0.99])
-def test_at_a_lower_bound_the_tail_of_what_was_seen_is_what_is_left(k: int, n: int, confidence: float) -> None:
-    assert at_least(k, n, lower_bound(k, n, confidence=confidence)) == pytest.approx(1 - confidence, rel=1e-9)
-
-
 def test_the_confidence_is_95_percent_unless_said_otherwise() -> None:
     assert proportion_interval(3, 4) == proportion_interval(3, 4, confidence=0.95)
-    assert lower_bound(3, 4) == lower_bound(3, 4, confidence=0.95)
 
 
 @pytest.mark.parametrize("n", [1, 5, 12, 30])
@@ -113,8 +108,6 @@ def test_counts_that_cannot_be_are_refused(k: int, n: int) -> None:
     message = f"expected 0 <= k <= n and n >= 1, got k={k}, n={n}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         proportion_interval(k, n)
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        lower_bound(k, n)
 
 
 @pytest.mark.parametrize("confidence", [0, 1, -0.5, 95, math.nan])
@@ -122,8 +115,6 @@ def test_a_confidence_outside_0_to_1_is_refused(confidence: float) -> None:
     message = f"expected a confidence between 0 and 1, got {confidence}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         proportion_interval(3, 4, confidence=confidence)
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        lower_bound(3, 4, confidence=confidence)
 
 
 @pytest.mark.parametrize("b", [1, 2, 5, 30, 500])
@@ -152,3 +143,131 @@ def test_models_that_hold_as_well_are_told_apart_no_more_often_than_promised(n: 
 def test_pairs_are_counted_from_0(b: int, c: int) -> None:
     with pytest.raises(ValueError, match=f"^expected two counts >= 0, got b={b}, c={c}$"):
         mcnemar(b, c)
+    with pytest.raises(ValueError, match=f"^expected two counts >= 0, got b={b}, c={c}$"):
+        mcnemar_gain(b, c)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1 / 2),
+        (0, 1, 1.0),
+        (5, 0, 1 / 32),
+        (0, 5, 1.0),
+        (1, 1, 3 / 4),
+        (2, 1, (1 + 3) / 8),
+        (1, 2, (1 + 3 + 3) / 8),
+        (7, 1, (1 + 8) / 256),
+        (1, 7, 255 / 256),
+        (3, 3, (1 + 6 + 15 + 20) / 64),
+        (12, 3, (1 + 15 + 105 + 455) / 2**15),
+    ],
+)
+def test_a_gain_is_the_tail_of_a_fair_coin_that_lost_at_most_so_often(b: int, c: int, p: float) -> None:
+    assert mcnemar_gain(b, c) == pytest.approx(p, rel=1e-12)
+
+
+def test_a_gain_has_a_direction_where_a_comparison_has_none() -> None:
+    for b in range(12):
+        for c in range(12):
+            tail = math.fsum(math.comb(b + c, i) for i in range(c + 1)) / 2 ** (b + c)
+            assert mcnemar_gain(b, c) == pytest.approx(tail, rel=1e-12)
+            # Both directions hold what was seen.
+            seen = math.comb(b + c, c) / 2 ** (b + c)
+            assert mcnemar_gain(b, c) + mcnemar_gain(c, b) == pytest.approx(1 + seen, rel=1e-12)
+            assert mcnemar(b, c) == pytest.approx(min(1.0, 2 * mcnemar_gain(max(b, c), min(b, c))), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 6, 25])
+def test_a_vote_that_gains_nothing_is_taken_for_one_that_does_no_more_often_than_promised(n: int) -> None:
+    for alpha in (0.01, 0.05, 0.3):
+        wrongly = math.fsum(math.comb(n, b) / 2**n for b in range(n + 1) if mcnemar_gain(b, n - b) <= alpha)
+        assert wrongly <= alpha + 1e-12
+
+
+@pytest.mark.parametrize(("k", "n", "alpha", "lower"), LOWER_BOUNDS)
+def test_a_lower_bound_is_the_published_one_and_an_upper_bound_its_mirror_image(
+    k: int, n: int, alpha: float, lower: float
+) -> None:
+    assert lower_bound(k, n, confidence=1 - alpha) == pytest.approx(lower, abs=1e-12)
+    assert upper_bound(n - k, n, confidence=1 - alpha) == pytest.approx(1 - lower, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 100, 10_000])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_one_sided_bounds_have_closed_forms_where_all_trials_come_out_alike(n: int, confidence: float) -> None:
+    assert lower_bound(n, n, confidence=confidence) == pytest.approx((1 - confidence) ** (1 / n), rel=1e-9)
+    assert upper_bound(0, n, confidence=confidence) == pytest.approx(1 - (1 - confidence) ** (1 / n), rel=1e-9)
+    assert (lower_bound(0, n, confidence=confidence), upper_bound(n, n, confidence=confidence)) == (0, 1)
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 2), (1, 7), (3, 10), (9, 10), (20, 40)])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_at_a_one_sided_bound_the_tail_beyond_what_was_seen_is_all_that_is_left(
+    k: int, n: int, confidence: float
+) -> None:
+    lower, upper = (bound(k, n, confidence=confidence) for bound in (lower_bound, upper_bound))
+    assert at_least(k, n, lower) == pytest.approx(1 - confidence, rel=1e-9)
+    assert 1 - at_least(k + 1, n, upper) == pytest.approx(1 - confidence, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 5, 12, 30])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_a_one_sided_bound_is_on_its_side_of_the_true_proportion_at_least_as_often_as_promised(
+    n: int, confidence: float
+) -> None:
+    """Over all outcomes of a binomial, weighed by their probability, for proportions across [0, 1]."""
+    for p in (0.0, 0.001, 0.1, 1 / 3, 0.5, 0.77, 0.999, 1.0):
+        weights = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+        below = math.fsum(w for k, w in enumerate(weights) if lower_bound(k, n, confidence=confidence) <= p)
+        above = math.fsum(w for k, w in enumerate(weights) if upper_bound(k, n, confidence=confidence) >= p)
+        assert min(below, above) >= confidence - 1e-12
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 4), (5, 4), (0, 0), (0, -1)])
+def test_counts_that_cannot_be_have_no_one_sided_bound(k: int, n: int) -> None:
+    message = f"expected 0 <= k <= n and n >= 1, got k={k}, n={n}"
+    for bound in (lower_bound, upper_bound):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            bound(k, n, confidence=0.95)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, -0.5, 95, math.nan])
+def test_a_confidence_outside_0_to_1_has_no_one_sided_bound(confidence: float) -> None:
+    message = f"expected a confidence between 0 and 1, got {confidence}"
+    for bound in (lower_bound, upper_bound):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            bound(3, 4, confidence=confidence)
+
+
+@pytest.mark.parametrize("share", [1e-9, 0.001, 0.2, 0.5, 0.7, 0.975, 0.99993])
+def test_a_normal_quantile_is_where_the_normal_distribution_comes_to_the_share(share: float) -> None:
+    assert math.erfc(-normal_quantile(share) / math.sqrt(2)) / 2 == pytest.approx(share, rel=1e-9)
+    assert normal_quantile(1 - share) == pytest.approx(-normal_quantile(share), rel=1e-7, abs=1e-12)
+
+
+def test_normal_quantiles_are_those_of_any_table() -> None:
+    assert normal_quantile(0.5) == 0
+    assert [round(normal_quantile(share), 6) for share in (0.9, 0.95, 0.975, 0.99)] == [
+        1.281552,
+        1.644854,
+        1.959964,
+        2.326348,
+    ]
+
+
+# shared/reference.json, cohen_radius_over_sigma.
+@pytest.mark.parametrize(
+    ("k", "n", "alpha", "radius"),
+    [
+        (100000, 100000, 0.001, 3.8114565633899145),
+        (99000, 100000, 0.001, 2.289999955213766),
+        (99998, 100000, 0.01, 3.7626631703626208),
+        (100, 100, 0.001, 1.5004750241206364),
+    ],
+)
+def test_the_quantile_of_a_lower_bound_is_the_certified_radius_by_sigma(
+    k: int, n: int, alpha: float, radius: float
+) -> None:
+    assert normal_quantile(lower_bound(k, n, confidence=1 - alpha)) == pytest.approx(radius, abs=1e-9)
