@@ -3,7 +3,6 @@
 import itertools
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,15 +12,18 @@ import torch
 from pytest_robustness.errors import InputError
 from pytest_robustness.explanations.anchors import AnchorExplanation, Anchors
 from pytest_robustness.explanations.hiding import Backgrounds
-from pytest_robustness.explanations.segments import Grid
+from pytest_robustness.explanations.segments import Grid, Slic
 from pytest_robustness.seeding import Streams
 from pytest_robustness.stats import lower_bound
 from tests.attack_models import Model, noise_images, streams
+from tests.explanation_models import Learning, patchwork, refused, state
 
 K = 11
 BLACK = Backgrounds(torch.zeros(1, 3, 1, K))
 # One pixel is one superpixel, and black where it is hidden: all 2^11 masks can be asked.
 PIXELS = Anchors(segments=Grid(1, K), fill=BLACK)
+# Rectangles, whatever is in the image.
+CELLS = Anchors(segments=Grid(4, 4))
 MASKS = (torch.arange(2**K).unsqueeze(1) >> torch.arange(K)) & 1
 
 
@@ -159,18 +161,18 @@ def test_a_model_that_looks_at_two_superpixels_is_explained_by_both() -> None:
     """Every pair of cells of 4 x 4."""
     pairs = [*itertools.combinations(range(16), 2)]
     white, black = ([pair[place] for pair in pairs] for place in (0, 1))
-    found = explained(Anchors(), sees_white_and_black, spotted(white, black, cells=4))
+    found = explained(CELLS, sees_white_and_black, spotted(white, black, cells=4))
     assert [explanation.anchor for explanation in found] == pairs
     assert all(explanation.reached and explanation.precision == 1 for explanation in found)
 
 
 def test_an_explanation_says_what_it_is_worth() -> None:
-    (found,) = explained(Anchors(), sees_white, spotted([6], cells=4))
+    (found,) = explained(CELLS, sees_white, spotted([6], cells=4))
     assert (found.anchor, found.precision, found.coverage, found.draws) == ((6,), 1.0, 0.5, 556)
     # The first attempt has half of the risk.
     assert found.lower == lower_bound(300, 300, confidence=0.95) == pytest.approx(0.05 ** (1 / 300), rel=1e-9)
     assert found.heat.note == "precision 1.00 (at least 0.99), coverage 0.5, 556 draws"
-    assert found.heat.method == "Anchors()"
+    assert found.heat.method == "Anchors(segments=Grid(rows=4, columns=4))"
     assert found.heat.believable
     assert torch.equal(found.heat.heat, (found.segments == 6).float())
     assert found.heat.heat.dtype == torch.float32
@@ -178,7 +180,7 @@ def test_an_explanation_says_what_it_is_worth() -> None:
 
 
 def test_an_answer_that_nothing_changes_needs_no_superpixel() -> None:
-    (found,) = explained(Anchors(), constant, noise_images(1))
+    (found,) = explained(CELLS, constant, noise_images(1))
     assert (found.anchor, found.reached, found.coverage) == ((), True, 1)
     assert found.heat.note == "no superpixel is needed: precision 1.00 (at least 0.99), coverage 1, 556 draws"
     assert not found.heat.heat.any()
@@ -338,6 +340,17 @@ def test_the_classifier_is_asked_without_gradients_and_left_as_it_was() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_model_in_training_is_asked_in_eval_mode() -> None:
+    learning, ready, images = Learning(), Learning().eval(), noise_images(2, 9)
+    before = state(learning)
+    one, other = (
+        [told(found) for found in CELLS.explain(model, images, torch.tensor([2, 1]), streams(2))]
+        for model in (learning, ready)
+    )
+    assert one == other
+    assert state(learning) == before
+
+
 @pytest.mark.parametrize("p_sample", [0.2, 0.8])
 def test_superpixels_outside_the_anchor_are_visible_with_p_sample(p_sample: float) -> None:
     shares: list[torch.Tensor] = []
@@ -368,7 +381,7 @@ def test_a_beam_finds_the_short_anchor_that_a_greedy_search_walks_past() -> None
 def test_a_smaller_tolerance_takes_more_draws() -> None:
     images = spotted([*range(8)], [*range(8, 16)], cells=4)
     draws = [
-        sum(found.draws for found in explained(Anchors(tau=tau), sees_white_and_black, images))
+        sum(found.draws for found in explained(replace(CELLS, tau=tau), sees_white_and_black, images))
         for tau in (0.3, 0.1, 0.01)
     ]
     assert draws[0] < draws[1] < draws[2]
@@ -377,7 +390,7 @@ def test_a_smaller_tolerance_takes_more_draws() -> None:
 @pytest.mark.parametrize(("delta", "confirm", "lower"), [(0.1, 59, "0.95"), (0.02, 100, "0.95"), (0.5, 1000, "0.99")])
 def test_the_bound_is_that_of_the_draws_and_the_risk_asked_for(delta: float, confirm: int, lower: str) -> None:
     """Printed rounded down: 0.25 to the power of a thousandth is 0.9986."""
-    (found,) = explained(Anchors(delta=delta, confirm=confirm), constant, noise_images(1))
+    (found,) = explained(replace(CELLS, delta=delta, confirm=confirm), constant, noise_images(1))
     assert found.lower == lower_bound(confirm, confirm, confidence=1 - delta / 2)
     draws = 256 + confirm
     assert found.heat.note == (f"no superpixel is needed: precision 1.00 (at least {lower}), coverage 1, {draws} draws")
@@ -386,7 +399,7 @@ def test_the_bound_is_that_of_the_draws_and_the_risk_asked_for(delta: float, con
 @pytest.mark.parametrize("tau", [0.25, 0.05])
 def test_a_set_is_put_forward_as_soon_as_its_lower_bound_is_within_the_tolerance(tau: float) -> None:
     """n draws that all keep the class have a bound of b where -n log b = log(11 / delta) + 1.1 log n."""
-    (found,) = explained(Anchors(tau=tau, batch=2), constant, noise_images(1))
+    (found,) = explained(replace(CELLS, tau=tau, batch=2), constant, noise_images(1))
     n = next(n for n in range(8, 1000, 2) if -n * math.log(0.95 - tau) >= math.log(11 / 0.1) + 1.1 * math.log(n))
     assert n > 8
     assert found.draws == n + 300
@@ -425,16 +438,16 @@ def test_masks_of_one_image_are_asked_in_batches() -> None:
         sizes.append(len(images))
         return constant(images)
 
-    explained(Anchors(batch=10, confirm=59), watched, noise_images(1))
+    explained(replace(CELLS, batch=10, confirm=59), watched, noise_images(1))
     # Four to begin with, then two at a time.
     assert sizes == [40, 20, 20, 19]
 
 
 def test_coverage_is_the_chance_that_a_draw_shows_the_anchor() -> None:
     """Held by what is drawn with no regard to it: three quarters of the masks show one superpixel."""
-    (found,) = explained(Anchors(p_sample=0.75), sees_white, spotted([3], cells=4))
+    (found,) = explained(replace(CELLS, p_sample=0.75), sees_white, spotted([3], cells=4))
     assert (found.anchor, found.coverage) == ((3,), 0.75)
-    (found,) = explained(Anchors(p_sample=0.75), sees_white_and_black, spotted([3], [9], cells=4))
+    (found,) = explained(replace(CELLS, p_sample=0.75), sees_white_and_black, spotted([3], [9], cells=4))
     assert (found.anchor, found.coverage) == ((3, 9), 0.75**2)
 
 
@@ -454,9 +467,30 @@ def test_backgrounds_show_through_where_superpixels_are_hidden() -> None:
     assert counts[3:].sum() <= 3
 
 
+@pytest.mark.parametrize(("fill", "level"), [("grey", 0.5), (0.25, 0.25), (0, 0.0)])
+def test_hidden_superpixels_may_be_grey_or_a_number(fill: Any, level: float) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watched(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return constant(images)
+
+    explained(replace(PIXELS, fill=fill), watched, torch.ones(1, 3, 1, K))
+    assert torch.cat(seen).unique().tolist() == [level, 1]
+
+
+def test_by_default_an_image_has_about_fifteen_superpixels_which_are_named_with_the_heat() -> None:
+    images = patchwork(1)
+    (found,) = explained(Anchors(), constant, images)
+    assert torch.equal(found.segments, Slic(15)(images)[0])
+    assert found.heat.method == "Anchors(segments=Slic(superpixels=15))"
+    (found,) = Anchors().explain(constant, images, torch.tensor([0]), streams(1), segments=Slic(15)(images))
+    assert found.heat.method == "Anchors()"
+
+
 def test_images_are_cut_by_the_segmenter_or_as_they_are_given() -> None:
     images = spotted([5], cells=4)
-    assert torch.equal(explained(Anchors(), sees_white, images)[0].segments, Grid(4, 4)(images)[0])
+    assert torch.equal(explained(CELLS, sees_white, images)[0].segments, Grid(4, 4)(images)[0])
     halves = Anchors(segments=Grid(1, 2))
     (found,) = explained(halves, sees_white, images)
     assert (found.anchor, int(found.segments.amax())) == ((0,), 1)
@@ -469,21 +503,21 @@ def test_images_are_cut_by_the_segmenter_or_as_they_are_given() -> None:
 def test_images_may_have_different_numbers_of_superpixels() -> None:
     images = spotted([5, 5], cells=4)
     segments = torch.cat([Grid(4, 4)(images[:1]), Grid(2, 1)(images[1:])])
-    found = Anchors().explain(sees_white, images, torch.tensor([0, 0]), streams(2), segments=segments)
+    found = CELLS.explain(sees_white, images, torch.tensor([0, 0]), streams(2), segments=segments)
     assert [one.anchor for one in found] == [(5,), (0,)]
-    alone = Anchors().explain(sees_white, images[1:], torch.tensor([0]), streams(2).select([1]), segments=segments[1:])
+    alone = CELLS.explain(sees_white, images[1:], torch.tensor([0]), streams(2).select([1]), segments=segments[1:])
     assert told(alone[0]) == told(found[1])
 
 
 def test_each_image_is_explained_for_its_own_class() -> None:
     images = spotted([5, 5], cells=4)
-    white, other = Anchors().explain(sees_white, images, torch.tensor([0, 1]), streams(2))
+    white, other = CELLS.explain(sees_white, images, torch.tensor([0, 1]), streams(2))
     assert (white.anchor, white.reached) == ((5,), True)
     assert not other.reached
 
 
 def test_no_images_have_no_explanations() -> None:
-    assert explained(Anchors(), constant, torch.zeros(0, 3, 8, 8)) == ()
+    assert explained(CELLS, constant, torch.zeros(0, 3, 8, 8)) == ()
 
 
 def test_the_repr_is_the_call_that_makes_it() -> None:
@@ -498,10 +532,10 @@ def test_the_repr_is_the_call_that_makes_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"threshold": 1.0}, "Anchors(threshold=1.0): expected threshold between 0 and 1, got 1.0"),
-        ({"p_sample": 0.0}, "Anchors(p_sample=0.0): expected p_sample between 0 and 1, got 0.0"),
-        ({"tau": -0.1}, "Anchors(tau=-0.1): expected tau between 0 and 1, got -0.1"),
-        ({"delta": float("nan")}, "Anchors(delta=nan): expected delta between 0 and 1, got nan"),
+        ({"threshold": 1.0}, "Anchors(threshold=1.0): expected threshold to be a number between 0 and 1, got 1.0"),
+        ({"p_sample": 0.0}, "Anchors(p_sample=0.0): expected p_sample to be a number between 0 and 1, got 0.0"),
+        ({"tau": -0.1}, "Anchors(tau=-0.1): expected tau to be a number between 0 and 1, got -0.1"),
+        ({"delta": float("nan")}, "Anchors(delta=nan): expected delta to be a number between 0 and 1, got nan"),
         ({"beam": 0}, "Anchors(beam=0): expected beam to be a whole number >= 1, got 0"),
         ({"batch": 0.5}, "Anchors(batch=0.5): expected batch to be a whole number >= 1, got 0.5"),
         ({"max_size": -1}, "Anchors(max_size=-1): expected max_size to be a whole number >= 0, got -1"),
@@ -514,8 +548,6 @@ def test_the_repr_is_the_call_that_makes_it() -> None:
             {"max_draws": 599},
             "Anchors(max_draws=599): expected max_draws to be a whole number >= 600, twice confirm, got 599",
         ),
-        ({"fill": "grey"}, "Anchors: expected fill 'mean' or Backgrounds(images), got 'grey'"),
-        ({"fill": torch.zeros(1, 3, 8, 8)}, "Anchors: expected fill 'mean' or Backgrounds(images), got Tensor"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -527,20 +559,15 @@ def test_as_few_draws_as_can_show_the_threshold_are_allowed() -> None:
     assert Anchors(confirm=59, max_draws=118).confirm == 59
 
 
-def test_every_image_needs_a_class_and_a_stream() -> None:
-    calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: Anchors().explain(constant, noise_images(2), torch.tensor([0]), streams(2)), "1 and 2"),
-        (lambda: Anchors().explain(constant, noise_images(2), torch.tensor([0, 0]), streams(3)), "2 and 3"),
-    ]
-    for call, got in calls:
-        message = f"Anchors(): expected a class and a stream for each of 2 images, got {got}"
-        with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-            call()
-
-
-def test_segments_of_another_size_are_refused() -> None:
-    message = "expected segments (1, 6, 6) of torch.int64, got (1, 5, 6) of torch.int64"
-    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        Anchors().explain(
-            constant, noise_images(1), torch.tensor([0]), streams(1), segments=torch.zeros(1, 5, 6, dtype=torch.long)
-        )
+def test_classes_and_segments_that_do_not_fit_are_refused() -> None:
+    image = noise_images(1)
+    refused(
+        "Anchors(): expected classes from 0 to 1, got 2",
+        lambda: Anchors().explain(constant, image, torch.tensor([2]), streams(1), segments=Grid(2, 2)(image)),
+    )
+    refused(
+        "Anchors(): expected segments (1, 6, 6) int64, the superpixel of every pixel, got (1, 5, 6) int64",
+        lambda: Anchors().explain(
+            constant, image, torch.tensor([0]), streams(1), segments=torch.zeros(1, 5, 6, dtype=torch.long)
+        ),
+    )

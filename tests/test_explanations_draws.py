@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from pytest_robustness.explanations.draws import Anchor, Asked, Draws
+from pytest_robustness.explanations.draws import Anchor, Draws
+from pytest_robustness.explanations.hiding import Asked
 from tests.attack_models import streams
 
 K = 6

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from pytest_robustness.explanations import AttentionRollout, GradCAM, Lime
+from pytest_robustness.explanations import Anchors, AttentionRollout, GradCAM, Lime
 from pytest_robustness.explanations.heat import of_classes
 from tests.attack_models import convnet, noise_images, streams
 from tests.explanation_models import classes, refused
 
-explainers = pytest.mark.parametrize("explainer", [GradCAM(), AttentionRollout(), Lime()], ids=repr)
+explainers = pytest.mark.parametrize("explainer", [GradCAM(), AttentionRollout(), Lime(), Anchors()], ids=repr)
 
 
 @explainers
-def test_images_classes_and_ids_have_to_fit_each_other(explainer: GradCAM | AttentionRollout | Lime) -> None:
+def test_images_classes_and_ids_have_to_fit_each_other(explainer: GradCAM | AttentionRollout | Lime | Anchors) -> None:
     def explained(images: torch.Tensor, of: torch.Tensor, ids: int = 2) -> object:
         return explainer.explain(convnet(), images, of, streams(ids))
 
@@ -38,7 +38,7 @@ def test_images_classes_and_ids_have_to_fit_each_other(explainer: GradCAM | Atte
 
 
 @explainers
-def test_no_images_have_no_explanations(explainer: GradCAM | AttentionRollout | Lime) -> None:
+def test_no_images_have_no_explanations(explainer: GradCAM | AttentionRollout | Lime | Anchors) -> None:
     assert explainer.explain(convnet(), noise_images(2)[:0], classes(), streams(0)) == ()
 
 

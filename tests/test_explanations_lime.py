@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
 from pytest_robustness.explanations import Grid, Lime, LimeExplanation, Quickshift, Slic, published_lime
-from pytest_robustness.explanations.segments import hidden
+from pytest_robustness.explanations.hiding import Backgrounds, Scene
 from pytest_robustness.types import Classifier
 from tests.attack_models import convnet, noise_images, streams
 from tests.explanation_models import (
@@ -62,8 +62,8 @@ class Watched:
 
 
 def watched(lime: Lime, model: Classifier, image: torch.Tensor, of: int) -> tuple[LimeExplanation, Watched]:
-    assert lime.segmenter is not None
-    asked = Watched(model, image[0], lime.segmenter(image)[0])
+    assert lime.segments is not None
+    asked = Watched(model, image[0], lime.segments(image)[0])
     return explained(lime, asked, image, classes(of))[0], asked
 
 
@@ -74,6 +74,11 @@ def kernel(masks: torch.Tensor, width: float = 0.25) -> torch.Tensor:
     return (-(distance**2) / width**2).exp().sqrt()
 
 
+def means(images: torch.Tensor) -> torch.Tensor:
+    """Images whose superpixels are all hidden by their mean colours."""
+    return Scene.of("x", images, GRID(images), "mean").fills[:, 0]
+
+
 def linear(images: torch.Tensor) -> torch.Tensor:
     """Two classes by sums over pixels, each with a weight of its own."""
     weight = torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(1))
@@ -82,11 +87,12 @@ def linear(images: torch.Tensor) -> torch.Tensor:
 
 
 def test_of_a_linear_model_the_weights_are_what_each_superpixel_adds() -> None:
-    images = noise_images(2)
+    images, other = noise_images(2), noise_images(3)[2:]
     weight = torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(1)).double()
-    for hide, away in (("grey", 0.5), (0.25, 0.25), ("mean", hidden(images, GRID(images), "mean"))):
+    fills = (("grey", 0.5), (0.25, 0.25), ("mean", means(images)), (Backgrounds(other), other))
+    for fill, away in fills:
         adds = (weight * (images - away)).sum(1).reshape(2, 3, 2, 3, 2).sum((2, 4)).flatten(1)
-        said = explained(Lime(GRID, ridge=0.0, hide=hide), linear, images, classes(1, 0))  # type: ignore[arg-type]
+        said = explained(Lime(GRID, ridge=0.0, fill=fill), linear, images, classes(1, 0))  # type: ignore[arg-type]
         for one, expected in zip(said, (adds[0], -adds[1]), strict=True):
             assert torch.allclose(one.weights, expected, rtol=0, atol=1e-5)
             assert one.r2 == pytest.approx(1, abs=1e-9)
@@ -116,7 +122,7 @@ def test_it_is_that_of_captum_on_the_same_samples(ridge: float, of: Any) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = CaptumLime(answer, regression, similarity, sampled).attribute(
-            image, hidden(image, GRID(image), "mean"), 2, feature_mask=GRID(image).unsqueeze(1), n_samples=60,
+            image, means(image), 2, feature_mask=GRID(image).unsqueeze(1), n_samples=60,
             perturbations_per_eval=60, return_input_shape=False,
         )  # fmt: skip
     assert said.weights.abs().max() > 0.01
@@ -129,7 +135,7 @@ def test_it_is_that_of_captum_on_the_same_samples(ridge: float, of: Any) -> None
         (Lime(GRID, ridge=0.0), LinearRegression()),
         (Lime(GRID, ridge=3.0, kernel_width=0.6), Ridge(alpha=3.0)),
         # More superpixels than samples: of all weights that fit, the shortest.
-        (Lime(Grid(6, 6), samples=20, ridge=0.0, hide="grey"), LinearRegression()),
+        (Lime(Grid(6, 6), samples=20, ridge=0.0, fill="grey"), LinearRegression()),
     ],
     ids=repr,
 )
@@ -148,7 +154,7 @@ def test_weights_and_r2_are_those_of_scikit_learn(lime: Lime, regression: Any) -
 
 
 def test_the_first_sample_is_the_image_and_in_the_others_half_is_shown() -> None:
-    _, asked = watched(Lime(Grid(6, 6), samples=400, hide="grey"), convnet(), noise_images(1), of=0)
+    _, asked = watched(Lime(Grid(6, 6), samples=400, fill="grey"), convnet(), noise_images(1), of=0)
     masks, _ = asked.seen
     assert masks.shape == (400, 36)
     assert masks[0].all()
@@ -168,6 +174,21 @@ def test_samples_depend_on_the_seed_and_the_image_and_on_nothing_else() -> None:
     assert torch.equal(masks(images[1], 0, 0), first)
     assert not torch.equal(masks(images[0], 1, 0), first)
     assert not torch.equal(masks(images[0], 0, 1), first)
+
+
+def test_each_background_shows_through_in_its_share_of_the_samples() -> None:
+    levels = []
+
+    def watching(images: torch.Tensor) -> torch.Tensor:
+        levels.append(images.amax((1, 2, 3)))
+        return linear(images)
+
+    backgrounds = Backgrounds(torch.tensor([2.0, 3.0, 4.0]).reshape(3, 1, 1, 1).expand(-1, 3, 6, 6))
+    explained(Lime(GRID, fill=backgrounds), watching, noise_images(1), classes(0))
+    seen, counts = torch.cat(levels)[1:].unique(return_counts=True)
+    assert seen.tolist()[-3:] == [2, 3, 4]
+    assert counts[-3:].min() > 30
+    assert counts[:-3].sum() <= 2
 
 
 def test_a_stressed_image_is_cut_and_sampled_as_the_clean_one_is() -> None:
@@ -232,7 +253,7 @@ class Few:
 def test_the_samples_of_all_images_share_batches_of_the_size_that_the_classifier_takes() -> None:
     images, seen, of = noise_images(3), [], classes(0, 1, 1)
     said = explained(Lime(GRID, samples=10), Few(images, seen), images, of)
-    assert [len(rows) for rows in seen] == [6] * 5
+    assert [len(rows) for rows in seen] == [7, 7, 7, 7, 2]
     assert [row for rows in seen for row in rows] == [0] * 10 + [1] * 10 + [2] * 10
     for one, other in zip(said, explained(Lime(GRID, samples=10), linear, images, of), strict=True):
         assert torch.allclose(one.weights, other.weights, rtol=0, atol=1e-6)
@@ -240,7 +261,7 @@ def test_the_samples_of_all_images_share_batches_of_the_size_that_the_classifier
 
 def test_a_classifier_that_takes_any_number_is_shown_at_most_64_images_together() -> None:
     _, asked = watched(Lime(GRID, samples=150), linear, noise_images(1), of=0)
-    assert [len(masks) for masks in asked.masks] == [50, 50, 50]
+    assert [len(masks) for masks in asked.masks] == [64, 64, 22]
 
 
 @pytest.mark.parametrize("size", [8, 4])
@@ -249,7 +270,7 @@ def test_it_points_into_the_region_that_the_class_rests_on_wherever_that_is(size
     for top in range(0, 33 - size, 4):
         for left in range(0, 33 - size, 4):
             model = Block(top, left, size, by="mean")
-            (said,) = explained(Lime(Grid(8, 8), hide=0.0), model, image, classes(1))
+            (said,) = explained(Lime(Grid(8, 8), fill=0.0), model, image, classes(1))
             assert said.heat.believable
             assert points_into(said.heat.heat, top, left, size)
             (number,) = said.top(1)
@@ -281,7 +302,7 @@ def test_superpixels_of_the_image_point_into_the_object_of_each_class(segmenter:
         image[0, top : top + 8, left : left + 8] = 1
         image[1, top + 16 : top + 24, left : left + 8] = 1
     for k, down in ((0, 0), (1, 16)):
-        said = explained(Lime(segmenter, hide=0.0), Colours(), images, torch.full((len(places),), k))
+        said = explained(Lime(segmenter, fill=0.0), Colours(), images, torch.full((len(places),), k))
         for one, (top, left) in zip(said, places, strict=True):
             assert one.heat.believable
             # Its edge may be a pixel beside that of the object.
@@ -294,7 +315,7 @@ def test_superpixels_of_the_image_point_into_the_object_of_each_class(segmenter:
 
 def test_the_first_superpixels_are_those_with_the_largest_weights_above_0() -> None:
     image = 1 - noise_images(1)
-    (said,) = explained(Lime(GRID, ridge=0.0, hide="grey"), linear, image, classes(1))
+    (said,) = explained(Lime(GRID, ridge=0.0, fill="grey"), linear, image, classes(1))
     ranked = sorted(range(9), key=lambda number: -said.weights[number].item())
     positive = [number for number in ranked if said.weights[number] > 0]
     assert 4 < len(positive) < 9
@@ -309,7 +330,7 @@ def test_where_every_superpixel_speaks_against_the_class_there_is_none_to_show()
     def against(images: torch.Tensor) -> torch.Tensor:
         return -images.mean((2, 3))
 
-    (said,) = explained(Lime(GRID, hide=0.0), against, noise_images(1), classes(1))
+    (said,) = explained(Lime(GRID, fill=0.0), against, noise_images(1), classes(1))
     assert said.heat.believable
     assert said.top() == ()
     assert not said.region().any()
@@ -330,7 +351,7 @@ def test_answers_of_noise_are_not_believed_although_their_plain_r2_is_above_the_
     note = f"adjusted R2 {said.adjusted_r2:.3f} (plain {said.r2:.3f}) over 150 samples, below 0.3"
     assert said.heat.note == note
     message = (
-        f"Lime(segmenter=Grid(), ridge=0.0): expected weights that can be ranked, got {note}; "
+        f"Lime(segments=Grid(), ridge=0.0): expected weights that can be ranked, got {note}; "
         "take more samples, other superpixels or another fill"
     )
     refused(message, said.top)
@@ -349,11 +370,11 @@ def test_from_where_on_weights_are_believed_can_be_set() -> None:
 
 def test_one_superpixel_and_fewer_samples_than_superpixels_are_not_believed() -> None:
     image = noise_images(1)
-    (one,) = explained(Lime(Grid(1, 1), hide=0.0), linear, image, classes(1))
+    (one,) = explained(Lime(Grid(1, 1), fill=0.0), linear, image, classes(1))
     assert (one.heat.note, one.heat.believable) == ("one superpixel, the whole image", False)
-    (few,) = explained(Lime(Grid(6, 6), samples=37, hide=0.0), linear, image, classes(1))
+    (few,) = explained(Lime(Grid(6, 6), samples=37, fill=0.0), linear, image, classes(1))
     assert (few.heat.note, few.heat.believable) == ("37 samples for 36 superpixels, which fit anything", False)
-    (enough,) = explained(Lime(Grid(6, 6), samples=200, hide=0.0), linear, image, classes(1))
+    (enough,) = explained(Lime(Grid(6, 6), samples=200, fill=0.0), linear, image, classes(1))
     assert enough.heat.believable
 
 
@@ -378,7 +399,7 @@ def test_a_model_in_training_is_asked_in_eval_mode() -> None:
 
 def test_the_superpixels_that_were_taken_are_named_with_the_heat() -> None:
     image, of = noise_images(1, 32), classes(0)
-    assert explained(Lime(), convnet_of(32), image, of)[0].heat.method == "Lime(segmenter=Slic())"
+    assert explained(Lime(), convnet_of(32), image, of)[0].heat.method == "Lime(segments=Slic())"
     assert (
         explained(Lime(samples=60), convnet_of(32), image, of, segments=GRID(image))[0].heat.method
         == "Lime(samples=60)"
@@ -386,8 +407,8 @@ def test_the_superpixels_that_were_taken_are_named_with_the_heat() -> None:
 
 
 def test_the_published_procedure_is_a_setting() -> None:
-    assert published_lime() == Lime(Quickshift(4, 200, 0.2), 150, 0.25, ridge=0.0, hide="grey", of="probabilities")
-    assert repr(published_lime()) == "Lime(segmenter=Quickshift(), ridge=0.0, hide='grey', of='probabilities')"
+    assert published_lime() == Lime(Quickshift(4, 200, 0.2), 150, 0.25, ridge=0.0, fill="grey", of="probabilities")
+    assert repr(published_lime()) == "Lime(segments=Quickshift(), ridge=0.0, fill='grey', of='probabilities')"
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:
@@ -396,9 +417,6 @@ def test_settings_that_mean_nothing_are_refused() -> None:
         "Lime(kernel_width=0): expected kernel_width to be a number > 0, got 0": lambda: Lime(kernel_width=0),
         "Lime(ridge=-1): expected ridge to be a number >= 0 (0 is least squares), got -1": lambda: Lime(ridge=-1),
         "Lime(least_r2=1.5): expected least_r2 to be a number from 0 to 1, got 1.5": lambda: Lime(least_r2=1.5),
-        "Lime(hide='black'): expected hide to be 'mean', 'grey' or a number from 0 to 1, got 'black'": lambda: Lime(
-            hide="black"  # type: ignore[arg-type]
-        ),
         "Lime(of='scores'): expected of 'logits' or 'probabilities', got 'scores'": lambda: Lime(
             of="scores"  # type: ignore[arg-type]
         ),

@@ -1,4 +1,4 @@
-"""Superpixels: grids by hand, those of scikit-image as it makes them, and what hides and shows them."""
+"""Superpixels: grids by hand, and those of scikit-image as it makes them."""
 
 import sys
 
@@ -10,11 +10,8 @@ from pytest_robustness.explanations.segments import (
     Quickshift,
     Segmenter,
     Slic,
-    check_fill,
     check_segments,
     default_segments,
-    hidden,
-    shown,
 )
 from tests.attack_models import noise_images
 from tests.explanation_models import dim_noise, refused
@@ -129,9 +126,12 @@ def test_without_scikit_image_the_way_out_is_named(segmenter: Segmenter, monkeyp
 
 
 def test_by_default_superpixels_are_slic_and_a_grid_without_scikit_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_segments() == Slic()
+    assert default_segments(50) == Slic()
+    assert default_segments(15) == Slic(15, compactness=20, sigma=0.5)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert default_segments() == Grid()
+    assert default_segments(50) == Grid()
+    assert default_segments(15) == Grid(4, 4)
+    assert default_segments(1) == Grid(1, 1)
 
 
 def test_segments_of_another_kind_are_refused() -> None:
@@ -150,40 +150,4 @@ def test_segments_of_another_kind_are_refused() -> None:
         "'x': expected superpixels numbered from 0 without gaps, got 2 from 0 to 2 in image 1 of the batch; "
         "number them by torch.unique(..., return_inverse=True)",
         lambda: check_segments("x", gap, images),
-    )
-
-
-def test_a_hidden_superpixel_has_its_mean_colour_grey_or_a_number() -> None:
-    images = torch.tensor([[0.0, 0.2, 0.6, 1.0], [0.0, 0.0, 1.0, 1.0], [0.4, 0.4, 0.4, 0.4]]).reshape(1, 3, 1, 4)
-    segments = torch.tensor([0, 0, 1, 1]).reshape(1, 1, 4)
-    by_mean = hidden(images, segments, "mean").reshape(3, 4)
-    assert torch.allclose(by_mean, torch.tensor([[0.1, 0.1, 0.8, 0.8], [0, 0, 1, 1], [0.4, 0.4, 0.4, 0.4]]))
-    assert torch.equal(hidden(images, segments, "grey"), torch.full_like(images, 0.5))
-    assert torch.equal(hidden(images, segments, 0), torch.zeros_like(images))
-    assert torch.equal(hidden(images, segments, 0.25), torch.full_like(images, 0.25))
-
-
-def test_each_row_shows_the_superpixels_that_are_on() -> None:
-    images, segments = noise_images(2, 4), Grid(2, 2)(noise_images(2, 4))
-    covered = torch.full_like(images, 0.5)
-    masks = torch.tensor([[True, False, False, True, False], [False, True, True, False, False]])
-    made = shown(images, covered, segments, masks)
-    for row, on in enumerate(([0, 3], [1, 2])):
-        here = torch.isin(segments[row], torch.tensor(on))
-        assert torch.equal(made[row][:, here], images[row][:, here])
-        assert (made[row][:, ~here] == 0.5).all()
-
-
-@pytest.mark.parametrize("fill", ["black", 1.5, -0.1, float("nan"), True, None])
-def test_a_fill_is_a_word_or_a_number_of_a_pixel(fill: object) -> None:
-    class Hiding:
-        def __init__(self) -> None:
-            self.hide = fill
-
-        def __repr__(self) -> str:
-            return "Hiding()"
-
-    refused(
-        f"Hiding(): expected hide to be 'mean', 'grey' or a number from 0 to 1, got {fill!r}",
-        lambda: check_fill(Hiding(), "hide"),
     )

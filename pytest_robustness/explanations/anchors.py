@@ -4,6 +4,7 @@ n images in a batch, h and w pixels; images are float32 RGB in [0, 1], (n, 3, h,
 superpixels of an image are visible.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Generator, Sequence
@@ -11,36 +12,57 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
+from pytest_robustness.attacks.settings import check_whole
 from pytest_robustness.errors import InputError
-from pytest_robustness.explanations.draws import Anchor, Asked, Draws
-from pytest_robustness.explanations.heat import Heat
-from pytest_robustness.explanations.hiding import Backgrounds, Fill, Scene
+from pytest_robustness.explanations.draws import Anchor, Draws
+from pytest_robustness.explanations.heat import Heat, check_asked, check_number, of_classes
+from pytest_robustness.explanations.hiding import Asked, Fill, Scene, asking, check_fill
 from pytest_robustness.explanations.precision import Contest, contest
-from pytest_robustness.explanations.segments import Grid, Segmenter
+from pytest_robustness.explanations.segments import Segmenter, default_segments
 from pytest_robustness.seeding import Streams
 from pytest_robustness.stats import lower_bound
-from pytest_robustness.types import BatchClassifier, Classifier, Images, constructor_call
+from pytest_robustness.types import Classifier, Images, Logits, constructor_call
 
 __all__ = ["AnchorExplanation", "Anchors"]
 
-# So many images a classifier is shown together that does not say how many it answers best.
-_AT_A_TIME = 64
+# About so many superpixels an image is cut into that nothing is said of.
+_SUPERPIXELS = 15
 # One size of anchors may use up one in so many of the draws that are left, so that there are some for longer ones.
 _SIZES = 4
 # Batches drawn for an anchor before it is extended: the draws in which another superpixel was visible count for both together.
 _SHARED = 4
 
 
+@dataclass(frozen=True, eq=False)
+class AnchorExplanation:
+    """What Anchors says about one image: the superpixels that hold its answer, and how surely.
+
+    `heat` is 1 in the anchor, 0 elsewhere; `segments` (h, w) int64; `anchor` has the numbers of its superpixels, ascending.
+    `precision` is the share of the fresh draws that kept the class, `lower` its exact one-sided lower bound, `coverage` the
+    probability that a draw leaves the anchor visible, `draws` how many masks were answered in all. Unless `reached`, the bound
+    is below the threshold, and this is the best set that was found.
+    """
+
+    heat: Heat
+    segments: torch.Tensor
+    anchor: tuple[int, ...]
+    precision: float
+    lower: float
+    coverage: float
+    draws: int
+    reached: bool
+
+
 @dataclass(frozen=True, repr=False)
 class Anchors:
     """Few superpixels which, left visible, keep the answer with a precision of at least `threshold`.
 
-    Of the anchors that a beam search finds, the one of highest coverage (equation 4 of the paper). The precision of an anchor is the probability that the classifier still gives the class when the anchor's superpixels are
-    visible and each other one is with probability `p_sample` (equation 2 of the paper); its coverage is the probability that a
-    draw without regard to it leaves it visible, p_sample ** size in closed form. No superpixel at all is an anchor too, of an
-    image that keeps its answer whatever is hidden.
+    Of the anchors that a beam search finds, the one of highest coverage (equation 4 of the paper). The precision of an anchor
+    is the probability that the classifier still gives the class when the anchor's superpixels are visible and each other one is
+    with probability `p_sample` (equation 2 of the paper); its coverage is the probability that a draw without regard to it
+    leaves it visible, p_sample ** size in closed form. No superpixel at all is an anchor too, of an image that keeps its answer
+    whatever is hidden.
 
     A beam search (algorithm 2) extends the `beam` most precise sets of each size, found by KL-LUCB, by one superpixel. `tau`
     is its tolerance: a set may stay that is less precise than the best by so much (the paper's epsilon), and one is put
@@ -54,11 +76,13 @@ class Anchors:
 
     `batch` is how many draws of one set are answered together. The classifier is asked about at most `max_draws` masks an
     image, those of the confirmation included; then, and where no set of at most `max_size` superpixels is confirmed, the
-    best one found is measured afresh, and says that it was not reached. `segments` cuts images into superpixels, by default
-    4 x 4 rectangles. A hidden superpixel is filled by its mean colour, or by `Backgrounds` superimposed.
+    best one found is measured afresh, and says that it was not reached.
 
-    The published preset is a threshold of 0.95, p_sample of 0.5 and tau of 0.25. Raises InputError for settings that mean
-    nothing.
+    `fill` is what a hidden superpixel shows: its own mean colour by default, "grey", a number from 0 to 1, or one of
+    `Backgrounds`, drawn for each mask. `segments` cuts images into superpixels, by default `default_segments(15)`.
+
+    The published preset is a threshold of 0.95, p_sample of 0.5, tau of 0.25 and Slic(15). Raises InputError for settings that
+    mean nothing.
     """
 
     threshold: float = 0.95
@@ -76,24 +100,20 @@ class Anchors:
     __repr__ = constructor_call
 
     def __post_init__(self) -> None:
-        if self.fill != "mean" and not isinstance(self.fill, Backgrounds):
-            got = repr(self.fill) if isinstance(self.fill, str) else type(self.fill).__name__
-            raise InputError(f"Anchors: expected fill 'mean' or Backgrounds(images), got {got}")
+        check_fill(self, self.fill)
         for name in ("threshold", "p_sample", "tau", "delta"):
-            value = getattr(self, name)
-            if not 0 < value < 1:
-                raise InputError(f"{self!r}: expected {name} between 0 and 1, got {value}")
-        for name, least in (("beam", 1), ("batch", 1), ("confirm", 1), ("max_size", 0)):
-            value = getattr(self, name)
-            if value is not None and not _whole(value, least):
-                raise InputError(f"{self!r}: expected {name} to be a whole number >= {least}, got {value}")
+            check_number(self, name, "between 0 and 1", lambda value: 0 < value < 1)
+        for name in ("beam", "batch", "confirm", "max_draws"):
+            check_whole(self, name, least=1)
+        if self.max_size is not None:
+            check_whole(self, "max_size", least=0)
         if _spared(self.confirm, self.threshold, _confidence(self.delta, 1)) < 0:
             enough = math.ceil(math.log(1 - _confidence(self.delta, 1)) / math.log(self.threshold))
             raise InputError(
                 f"{self!r}: expected confirm >= {enough}, or no draws could show a precision of {self.threshold}, "
                 f"got {self.confirm}"
             )
-        if not _whole(self.max_draws, 2 * self.confirm):
+        if self.max_draws < 2 * self.confirm:
             raise InputError(
                 f"{self!r}: expected max_draws to be a whole number >= {2 * self.confirm}, twice confirm, "
                 f"got {self.max_draws}"
@@ -107,40 +127,44 @@ class Anchors:
         streams: Streams,
         *,
         segments: torch.Tensor | None = None,
-    ) -> "tuple[AnchorExplanation, ...]":
-        """The anchor of each image for its class, (n,) int64, by masks drawn from its stream.
+    ) -> tuple[AnchorExplanation, ...]:
+        """An anchor per image; all images are searched together, so that the classifier is shown full batches.
 
-        All images are searched together, each asking for a few masks at a time, so that the classifier is shown full batches;
-        each gets the anchor it would get alone. `segments` (n, h, w) int64 are used instead of cutting the images: those of
-        the clean image, to explain a stressed one by. Raises InputError where shapes don't fit, and for segments that are not
-        numbered from 0 without gaps.
+        Each gets the anchor it would get alone. With `segments` (n, h, w) the images are cut as they say: those of a clean
+        image and the same streams explain the stressed one by draws from the same numbers.
+
+        Raises InputError for segments that are none of these images, and for classes that the logits don't have.
         """
+        check_asked(self, images, classes, streams)
         if not len(images):
             return ()
-        classes = classes.to(images.device)
-        scene = Scene.of(images, (self.segments or Grid(4, 4))(images) if segments is None else segments, self.fill)
-        if len(classes) != len(images) or len(streams.ids) != len(images):
-            raise InputError(
-                f"{self!r}: expected a class and a stream for each of {len(images)} images, "
-                f"got {len(classes)} and {len(streams.ids)}"
-            )
+        settings = self
+        if segments is None:
+            segmenter = self.segments or default_segments(_SUPERPIXELS)
+            settings, segments = dataclasses.replace(self, segments=segmenter), segmenter(images)
+        scene = Scene.of(self, images, segments, self.fill)
         searches = [
             _Search(self, superpixels, streams.select([row])).run() for row, superpixels in enumerate(scene.superpixels)
         ]
         asked = {row: next(search) for row, search in enumerate(searches)}
         found: dict[int, _Found] = {}
-        with torch.no_grad():
+        with asking(classifier):
             while asked:
-                answers = _answers(classifier, scene, classes, asked)
+                answers = scene.answers(classifier, classes, asked, self._kept)
                 for row, hits in zip(list(asked), answers, strict=True):
                     try:
                         asked[row] = searches[row].send(hits)
                     except StopIteration as end:
                         found[row] = end.value
                         del asked[row]
-        return tuple(self._told(found[row], scene.segments[row]) for row in range(len(images)))
+        return tuple(settings._explanation(scene.segments[row], found[row]) for row in range(len(images)))
 
-    def _told(self, found: "_Found", segments: torch.Tensor) -> "AnchorExplanation":
+    def _kept(self, logits: Logits, classes: torch.Tensor) -> torch.Tensor:
+        """(n,) bool: whether the logits (n, k) still give the classes (n,)."""
+        of_classes(self, logits, classes)
+        return logits.argmax(1) == classes.to(logits.device)
+
+    def _explanation(self, segments: torch.Tensor, found: "_Found") -> AnchorExplanation:
         members = torch.tensor(found.anchor, dtype=segments.dtype, device=segments.device)
         reached, coverage = found.lower >= self.threshold, self.p_sample ** len(found.anchor)
         # Down, so that no more is claimed than was shown.
@@ -154,27 +178,8 @@ class Anchors:
             figures = f"no superpixel is needed: {figures}"
         heat = Heat(torch.isin(segments, members).float(), repr(self), figures, believable=reached)
         return AnchorExplanation(
-            found.anchor, segments, found.precision, found.lower, coverage, found.draws, reached, heat
+            heat, segments, found.anchor, found.precision, found.lower, coverage, found.draws, reached
         )
-
-
-@dataclass(frozen=True, eq=False)
-class AnchorExplanation:
-    """The anchor of one image: `anchor` has the numbers of its superpixels in `segments` (h, w) int64.
-
-    `precision` is the share of the fresh draws that kept the class, `lower` its exact one-sided lower bound, `coverage` the
-    probability that a draw leaves the anchor visible, `draws` how many masks were answered in all. Unless `reached`, the bound
-    is below the threshold, and this is the best set that was found. `heat` is 1 in the anchor, 0 elsewhere.
-    """
-
-    anchor: tuple[int, ...]
-    segments: torch.Tensor
-    precision: float
-    lower: float
-    coverage: float
-    draws: int
-    reached: bool
-    heat: Heat
 
 
 class _Found(NamedTuple):
@@ -296,27 +301,6 @@ class _Search:
         return _Found(anchor, hits / n, lower_bound(hits, n, confidence=confidence), self.drawn.used)
 
 
-def _answers(
-    classifier: Classifier, scene: Scene, classes: torch.Tensor, asked: dict[int, Asked]
-) -> tuple[torch.Tensor, ...]:
-    """Whether the class was kept, for the masks of each row that asks: (m,) bool on the CPU, in the order of `asked`."""
-    device = scene.images.device
-    sizes = [len(request.masks) for request in asked.values()]
-    rows = torch.tensor(list(asked)).repeat_interleave(torch.tensor(sizes)).to(device)
-    most = max(scene.superpixels)
-    masks = torch.cat([F.pad(request.masks, (0, most - request.masks.shape[1])) for request in asked.values()]).to(
-        device
-    )
-    chances = torch.cat([request.chances for request in asked.values()]).to(device)
-    at_a_time = classifier.at_a_time if isinstance(classifier, BatchClassifier) else _AT_A_TIME
-    kept = []
-    for part in torch.split(torch.arange(len(rows), device=device), at_a_time):
-        answering = classifier.select(rows[part]) if isinstance(classifier, BatchClassifier) else classifier
-        logits = answering(scene.shown(rows[part], masks[part], chances[part]))
-        kept.append(logits.argmax(1) == classes[rows[part]].to(logits.device))
-    return torch.split(torch.cat(kept).cpu(), sizes)
-
-
 def _extended(kept: Sequence[Anchor], superpixels: int) -> list[Anchor]:
     """Each of them with each superpixel that it lacks, every set once."""
     return sorted(
@@ -336,7 +320,3 @@ def _spared(n: int, threshold: float, confidence: float) -> int:
     while misses <= n and lower_bound(n - misses, n, confidence=confidence) >= threshold:
         misses += 1
     return misses - 1
-
-
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

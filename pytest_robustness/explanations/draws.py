@@ -4,23 +4,17 @@ An image has K superpixels, numbered from 0. A mask (K,) bool says which of them
 """
 
 from collections.abc import Generator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 
+from pytest_robustness.explanations.hiding import Asked
 from pytest_robustness.seeding import Streams
 
-__all__ = ["Anchor", "Asked", "Draws"]
+__all__ = ["Anchor", "Draws"]
 
 Anchor: TypeAlias = tuple[int, ...]
 """Numbers of superpixels, ascending."""
-
-
-class Asked(NamedTuple):
-    """Masks (m, K) that an image is to be shown under, and for each a number in [0, 1), (m,), that chooses its background."""
-
-    masks: torch.Tensor
-    chances: torch.Tensor
 
 
 class Draws:

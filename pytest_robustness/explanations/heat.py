@@ -6,6 +6,7 @@ Images are float32 RGB in [0, 1], (n, 3, h, w); classes (n,) int64, the one to e
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import nn
@@ -74,7 +75,7 @@ def watchable(explainer: object, classifier: object) -> nn.Module:
     return classifier
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether it is a finite number, and no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 

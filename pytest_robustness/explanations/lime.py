@@ -4,40 +4,27 @@ Images are float32 RGB in [0, 1], (n, 3, h, w); segments (n, h, w) int64, the nu
 image by itself; masks (samples, s) bool, which of an image's s superpixels are shown.
 """
 
-import contextlib
 import dataclasses
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
-from torch import nn
 
 from pytest_robustness.attacks.settings import check_whole
 from pytest_robustness.errors import InputError
 from pytest_robustness.explanations.heat import Heat, check_asked, check_number, of_classes
-from pytest_robustness.explanations.segments import (
-    Fill,
-    Quickshift,
-    Segmenter,
-    check_fill,
-    check_segments,
-    default_segments,
-    hidden,
-    shown,
-)
+from pytest_robustness.explanations.hiding import Asked, Fill, Scene, asking, check_fill
+from pytest_robustness.explanations.segments import Quickshift, Segmenter, default_segments
 from pytest_robustness.perturbations.choices import check_choice
-from pytest_robustness.restoring import frozen
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import BatchClassifier, Classifier, Images, constructor_call
+from pytest_robustness.types import Classifier, Images, Logits, constructor_call
 
 __all__ = ["Answer", "Lime", "LimeExplanation", "published_lime"]
 
 Answer: TypeAlias = Literal["logits", "probabilities"]
 
-# So many images a classifier is shown together that doesn't say what it answers best.
-_TOGETHER = 64
+# About so many superpixels an image is cut into that nothing is said of.
+_SUPERPIXELS = 50
 # Relative to the largest answer; float32 answers to the same image differ by so much between batches.
 _SAME = 1e-6
 
@@ -88,19 +75,19 @@ class Lime:
     the whole. `ridge` is the strength of the L2 penalty of the weights, not of the intercept; with 0 it is least squares, of
     the smallest norm where there are several. `of` says which answer is explained, the class's logit or its probability.
 
-    `hide` is what a hidden superpixel shows: its own mean colour by default, or "grey", or a number from 0 to 1. A model that
-    looks at mean colours alone can't tell the first from the superpixel itself. `segmenter` cuts the images, by default
-    `default_segments()`.
+    `fill` is what a hidden superpixel shows: its own mean colour by default, "grey", a number from 0 to 1, or one of
+    `Backgrounds`, drawn for each sample. A model that looks at mean colours alone can't tell the first from the superpixel
+    itself. `segments` cuts images into superpixels, by default `default_segments(50)`.
 
     Weights are believed from an adjusted R2 of `least_r2` on: noise alone has a plain R2 of 0.33 with 50 superpixels and 150
     samples.
     """
 
-    segmenter: Segmenter | None = None
+    segments: Segmenter | None = None
     samples: int = 150
     kernel_width: float = 0.25
     ridge: float = 1.0
-    hide: Fill = "mean"
+    fill: Fill = "mean"
     of: Answer = "logits"
     least_r2: float = 0.3
 
@@ -111,7 +98,7 @@ class Lime:
         check_number(self, "kernel_width", "> 0", lambda value: value > 0)
         check_number(self, "ridge", ">= 0 (0 is least squares)", lambda value: value >= 0)
         check_number(self, "least_r2", "from 0 to 1", lambda value: 0 <= value <= 1)
-        check_fill(self, "hide")
+        check_fill(self, self.fill)
         check_choice(self, "of", Answer)
 
     def explain(
@@ -135,54 +122,32 @@ class Lime:
             return ()
         settings = self
         if segments is None:
-            segmenter = self.segmenter or default_segments()
-            settings, segments = dataclasses.replace(self, segmenter=segmenter), segmenter(images)
-        check_segments(self, segments, images)
-        segments = segments.to(images.device)
-        counts = [int(one.max()) + 1 for one in segments]
-        masks = [self._masks(streams.select([row]), s, images.device) for row, s in enumerate(counts)]
-        model = classifier if isinstance(classifier, nn.Module) else None
-        with torch.no_grad(), frozen(model) if model is not None else contextlib.nullcontext():
-            answers = self._answers(classifier, images, classes, segments, masks)
+            segmenter = self.segments or default_segments(_SUPERPIXELS)
+            settings, segments = dataclasses.replace(self, segments=segmenter), segmenter(images)
+        scene = Scene.of(self, images, segments, self.fill)
+        asked = {row: self._asked(streams.select([row]), s) for row, s in enumerate(scene.superpixels)}
+        with asking(classifier):
+            answers = scene.answers(classifier, classes, asked, self._said)
         return tuple(
-            settings._explanation(*parts) for parts in zip(segments, masks, answers.cpu().double(), strict=True)
+            settings._explanation(scene.segments[row], asked[row].masks, answers[row].double()) for row in asked
         )
 
-    def _masks(self, stream: Streams, count: int, device: torch.device) -> torch.Tensor:
+    def _asked(self, stream: Streams, count: int) -> Asked:
+        """The samples of one image, on the CPU, so that it has the same ones on every device."""
         # Of each image by itself: how many superpixels its neighbours have must not change its samples.
-        like = torch.empty(1, self.samples, count, device=device)
-        masks = stream.child("masks").uniform(like)[0] < 0.5
+        masks = stream.child("masks").uniform(torch.empty(1, self.samples, count))[0] < 0.5
         masks[0] = True
-        return masks
+        return Asked(masks, stream.child("fills").uniform(torch.empty(1, self.samples))[0])
 
-    def _answers(
-        self,
-        classifier: Classifier,
-        images: Images,
-        classes: torch.Tensor,
-        segments: torch.Tensor,
-        masks: Sequence[torch.Tensor],
-    ) -> torch.Tensor:
-        """(n, samples): what the classifier says of each image's class when it is shown each sample."""
-        widest = max(own.shape[1] for own in masks)
-        padded = torch.stack([nn.functional.pad(own, (0, widest - own.shape[1])) for own in masks])
-        covered, classes = hidden(images, segments, self.hide), classes.to(images.device)
-        total = len(images) * self.samples
-        most = classifier.at_a_time if isinstance(classifier, BatchClassifier) else _TOGETHER
-        answers = []
-        for part in torch.arange(total, device=images.device).chunk(math.ceil(total / most)):
-            rows = part // self.samples
-            samples = shown(images[rows], covered[rows], segments[rows], padded[rows, part % self.samples])
-            asked = classifier.select(rows) if isinstance(classifier, BatchClassifier) else classifier
-            logits = asked(samples)
-            said = of_classes(self, logits, classes[rows])
-            answers.append(said if self.of == "logits" else (said - logits.logsumexp(1)).exp())
-        return torch.cat(answers).reshape(len(images), self.samples)
+    def _said(self, logits: Logits, classes: torch.Tensor) -> torch.Tensor:
+        """(n,) what the logits (n, k) say of the classes (n,)."""
+        said = of_classes(self, logits, classes)
+        return said if self.of == "logits" else (said - logits.logsumexp(1)).exp()
 
     def _explanation(self, segments: torch.Tensor, masks: torch.Tensor, answers: torch.Tensor) -> LimeExplanation:
         s = masks.shape[1]
         # On the CPU: the system is small, and not every device has float64.
-        weights, r2 = self._fit(masks.cpu().double(), answers)
+        weights, r2 = self._fit(masks.double(), answers)
         free = self.samples - s - 1
         adjusted = 1 - (1 - r2) * (self.samples - 1) / free if free > 0 and r2 else 0.0
         said = f"R2 {r2:.2f} (adjusted {adjusted:.2f}) over {self.samples} samples"
@@ -220,4 +185,4 @@ def published_lime() -> Lime:
     What is hidden is grey there: 0 of images in [-1, 1]. The published ranking takes the four largest weights, whatever R2 is;
     ours is refused where the adjusted R2 is below 0.3.
     """
-    return Lime(segmenter=Quickshift(), ridge=0.0, hide="grey", of="probabilities")
+    return Lime(segments=Quickshift(), ridge=0.0, fill="grey", of="probabilities")

@@ -4,33 +4,20 @@ Images are float32 RGB in [0, 1], (n, 3, h, w); segments (n, h, w) int64, number
 """
 
 import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 
 from pytest_robustness.attacks.settings import check_whole
 from pytest_robustness.errors import InputError
-from pytest_robustness.explanations.heat import check_number, is_number
+from pytest_robustness.explanations.heat import check_number
 from pytest_robustness.types import Images, constructor_call
 
-__all__ = [
-    "Fill",
-    "Grid",
-    "Quickshift",
-    "Segmenter",
-    "Slic",
-    "check_fill",
-    "check_segments",
-    "default_segments",
-    "hidden",
-    "shown",
-]
-
-Fill: TypeAlias = Literal["mean", "grey"] | float
-"""What stands in place of a hidden superpixel: its own mean colour, 1/2 in every channel, or this number in every channel."""
+__all__ = ["Grid", "Quickshift", "Segmenter", "Slic", "check_segments", "default_segments"]
 
 
 class Segmenter(Protocol):
@@ -150,9 +137,12 @@ class Quickshift:
         return _each(enlarged, labels, size)
 
 
-def default_segments() -> Segmenter:
-    """`Slic()` where scikit-image is installed, else `Grid()`."""
-    return Grid() if importlib.util.find_spec("skimage") is None else Slic()
+def default_segments(n: int) -> Segmenter:
+    """About n superpixels: `Slic(n)` where scikit-image is installed, else the `Grid` of as many rows as columns."""
+    if importlib.util.find_spec("skimage") is not None:
+        return Slic(n)
+    side = max(1, round(math.sqrt(n)))
+    return Grid(side, side)
 
 
 def check_segments(explainer: object, segments: torch.Tensor, images: Images) -> None:
@@ -171,36 +161,6 @@ def check_segments(explainer: object, segments: torch.Tensor, images: Images) ->
                 f"{int(numbers[0])} to {int(numbers[-1])} in image {row} of the batch; "
                 "number them by torch.unique(..., return_inverse=True)"
             )
-
-
-def check_fill(explainer: object, name: str) -> None:
-    """Refuse an explainer whose setting of this name is no `Fill`; InputError names the explainer."""
-    fill = getattr(explainer, name)
-    if fill in ("mean", "grey") or (is_number(fill) and 0 <= fill <= 1):
-        return
-    raise InputError(f"{explainer!r}: expected {name} to be 'mean', 'grey' or a number from 0 to 1, got {fill!r}")
-
-
-def hidden(images: Images, segments: torch.Tensor, fill: Fill) -> Images:
-    """The images with every superpixel hidden, same shape.
-
-    By its mean colour nothing is hidden of what rests on mean colours alone, and no edge is made that was not there.
-    """
-    if fill != "mean":
-        return torch.full_like(images, 0.5 if fill == "grey" else float(fill))
-    made = []
-    for image, numbers in zip(images, segments.flatten(1), strict=True):
-        # By a product of matrices: sums by index are in another order at every run of a GPU.
-        members = (numbers == torch.arange(int(numbers.max()) + 1, device=numbers.device).unsqueeze(1)).to(image.dtype)
-        means = (members @ image.flatten(1).T) / members.sum(1, keepdim=True)
-        made.append(means[numbers].T.reshape(image.shape))
-    return torch.stack(made) if made else images
-
-
-def shown(images: Images, hidden: Images, segments: torch.Tensor, masks: torch.Tensor) -> Images:
-    """The images where their superpixels are on in `masks` (n, s) bool, the hidden ones elsewhere; s may exceed what there are."""
-    on = masks.gather(1, segments.flatten(1)).reshape(len(images), 1, *segments.shape[1:])
-    return torch.where(on, images, hidden)
 
 
 def _of_skimage(segmenter: object, name: str) -> Callable[..., Any]:
