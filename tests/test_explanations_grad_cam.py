@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
-from captum.attr import LayerAttribution, LayerGradCam
 from torch import nn
 
 from pytest_robustness.explanations import AttentionRollout, GradCAM, Heat
@@ -21,21 +19,26 @@ def heats(explainer: GradCAM, model: Classifier, images: torch.Tensor, of: torch
 
 
 def of_captum(model: nn.Module, layer: nn.Module, images: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
+    from captum.attr import LayerAttribution, LayerGradCam
+
     small = LayerGradCam(model, layer).attribute(images, of, relu_attributions=True)
     upsampled: torch.Tensor = LayerAttribution.interpolate(small, tuple(images.shape[-2:]), "bilinear")
     return upsampled.squeeze(1).detach()
 
 
-def seeded(make: Any, **settings: Any) -> nn.Module:
+def published(name: str, **settings: Any) -> nn.Module:
+    """A model of torchvision by its name, as it is made under seed 0."""
+    import torchvision
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: nn.Module = make(**settings)
+        model: nn.Module = getattr(torchvision.models, name)(**settings)
     return model.eval()
 
 
 @pytest.fixture(scope="module")
 def resnet() -> nn.Module:
-    return seeded(torchvision.models.resnet18, num_classes=5)
+    return published("resnet18", num_classes=5)
 
 
 def test_over_pooled_maps_and_a_linear_head_it_is_the_maps_times_their_weights() -> None:
@@ -71,17 +74,17 @@ def test_what_follows_may_write_to_the_maps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "side", "layer"),
+    ("name", "side", "layer"),
     [
-        (torchvision.models.resnet18, 64, "2 x 2 values of layer4"),
-        (torchvision.models.mobilenet_v2, 64, "2 x 2 values of features"),
+        ("resnet18", 64, "2 x 2 values of layer4"),
+        ("mobilenet_v2", 64, "2 x 2 values of features"),
         # Its adaptive pooling makes 7 x 7 of 2 x 2, and would of a single pixel.
-        (torchvision.models.squeezenet1_1, 64, "3 x 3 values of classifier.2"),
-        (torchvision.models.shufflenet_v2_x0_5, 64, "2 x 2 values of conv5"),
+        ("squeezenet1_1", 64, "3 x 3 values of classifier.2"),
+        ("shufflenet_v2_x0_5", 64, "2 x 2 values of conv5"),
     ],
 )
-def test_the_layer_is_the_last_that_gives_maps(make: Any, side: int, layer: str) -> None:
-    model = seeded(make, num_classes=5)
+def test_the_layer_is_the_last_that_gives_maps(name: str, side: int, layer: str) -> None:
+    model = published(name, num_classes=5)
     said = [GradCAM().explain(model, noise_images(1, side), classes(k), streams(1))[0].note for k in range(5)]
     assert layer in said
     assert set(said) <= {layer, f"nothing in {layer.split()[-1]} speaks for the class"}
@@ -166,8 +169,8 @@ def test_a_vision_transformer_has_no_last_stage_of_maps_but_a_layer_can_be_named
 
 
 def tiny_vit() -> nn.Module:
-    model = seeded(
-        torchvision.models.VisionTransformer,
+    model = published(
+        "VisionTransformer",
         image_size=16, patch_size=4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=3,
     )  # fmt: skip
     nn.init.ones_(model.heads.head.weight[:1])

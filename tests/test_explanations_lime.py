@@ -9,9 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from captum._utils.models.linear_model import SkLearnLinearRegression, SkLearnRidge
-from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.metrics import r2_score
 
 from pytest_robustness.explanations import Grid, Lime, LimeExplanation, Quickshift, Slic, published_lime
 from pytest_robustness.explanations.hiding import Backgrounds, Scene
@@ -104,6 +101,7 @@ def test_of_a_linear_model_the_weights_are_what_each_superpixel_adds() -> None:
 @pytest.mark.parametrize("of", ["logits", "probabilities"])
 @pytest.mark.parametrize("ridge", [0.0, 1.0])
 def test_it_is_that_of_captum_on_the_same_samples(ridge: float, of: Any) -> None:
+    from captum._utils.models.linear_model import SkLearnLinearRegression, SkLearnRidge
     from captum.attr import Lime as CaptumLime
 
     model, image = convnet(), noise_images(1)
@@ -130,16 +128,20 @@ def test_it_is_that_of_captum_on_the_same_samples(ridge: float, of: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("lime", "regression"),
+    "lime",
     [
-        (Lime(GRID, ridge=0.0), LinearRegression()),
-        (Lime(GRID, ridge=3.0, kernel_width=0.6), Ridge(alpha=3.0)),
+        Lime(GRID, ridge=0.0),
+        Lime(GRID, ridge=3.0, kernel_width=0.6),
         # More superpixels than samples: of all weights that fit, the shortest.
-        (Lime(Grid(6, 6), samples=20, ridge=0.0, fill="grey"), LinearRegression()),
+        Lime(Grid(6, 6), samples=20, ridge=0.0, fill="grey"),
     ],
     ids=repr,
 )
-def test_weights_and_r2_are_those_of_scikit_learn(lime: Lime, regression: Any) -> None:
+def test_weights_and_r2_are_those_of_scikit_learn(lime: Lime) -> None:
+    from sklearn.linear_model import LinearRegression, Ridge
+    from sklearn.metrics import r2_score
+
+    regression = Ridge(alpha=lime.ridge) if lime.ridge else LinearRegression()
     model, image = convnet(), noise_images(1)
     said, asked = watched(lime, model, image, of=1)
     masks, logits = asked.seen

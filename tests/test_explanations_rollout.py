@@ -2,11 +2,11 @@
 
 import contextlib
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
 
 from pytest_robustness.explanations import AttentionRollout
@@ -14,7 +14,10 @@ from tests.attack_models import convnet, noise_images, streams
 from tests.explanation_models import classes, dim_noise, points_into, refused, state
 
 
-def tiny_vit(side: int = 16) -> torchvision.models.VisionTransformer:
+def tiny_vit(side: int = 16) -> Any:
+    """A vision transformer of torchvision."""
+    import torchvision
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = torchvision.models.VisionTransformer(
@@ -60,7 +63,11 @@ def test_it_is_the_product_of_half_the_attention_and_half_the_identity() -> None
     for one, heat in zip(said, expected, strict=True):
         assert torch.allclose(one.heat, heat, atol=1e-6)
         assert one.heat.dtype == torch.float32
-        assert (one.method, one.note, one.believable) == ("AttentionRollout()", "the same for every class", True)
+        assert (one.method, one.note, one.believable) == (
+            "AttentionRollout()",
+            "the same for every class",
+            True,
+        )
 
 
 class Encoded(nn.Module):
