@@ -15,7 +15,7 @@ from tests.explanation_models import Colours, Learning, classes, dim_noise, poin
 
 
 def heats(explainer: GradCAM, model: Classifier, images: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
-    return torch.stack([said.heat for said in explainer.explain(model, images, of, streams(len(images)))])
+    return torch.stack([said.heat.heat for said in explainer.explain(model, images, of, streams(len(images)))])
 
 
 def of_captum(model: nn.Module, layer: nn.Module, images: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
@@ -85,7 +85,7 @@ def test_what_follows_may_write_to_the_maps() -> None:
 )
 def test_the_layer_is_the_last_that_gives_maps(name: str, side: int, layer: str) -> None:
     model = published(name, num_classes=5)
-    said = [GradCAM().explain(model, noise_images(1, side), classes(k), streams(1))[0].note for k in range(5)]
+    said = [GradCAM().explain(model, noise_images(1, side), classes(k), streams(1))[0].heat.note for k in range(5)]
     assert layer in said
     assert set(said) <= {layer, f"nothing in {layer.split()[-1]} speaks for the class"}
 
@@ -109,13 +109,13 @@ class Pooled(nn.Module):
 def test_an_activation_that_the_head_shares_and_an_adaptive_pooling_are_seen_through() -> None:
     model = Pooled()
     (said,) = GradCAM().explain(model, noise_images(1, 18), classes(1), streams(1))
-    assert said.note == "6 x 6 values of relu"
+    assert said.heat.note == "6 x 6 values of relu"
     images = noise_images(1, 18)
     maps = model.relu(model.conv(images)).detach().requires_grad_()
     logit = model.head(model.relu(model.hidden(model.pool(maps).flatten(1))))[0, 1]
     (gradient,) = torch.autograd.grad(logit, maps)
     small = F.relu((gradient.mean((2, 3), keepdim=True) * maps.detach()).sum(1, keepdim=True))
-    assert torch.allclose(said.heat, F.interpolate(small, (18, 18), mode="bilinear")[0, 0], atol=1e-6)
+    assert torch.allclose(said.heat.heat, F.interpolate(small, (18, 18), mode="bilinear")[0, 0], atol=1e-6)
 
 
 class Kernel(nn.Module):
@@ -132,7 +132,7 @@ class Kernel(nn.Module):
 def test_a_convolution_may_be_one_of_the_users_own() -> None:
     model = nn.Sequential(Kernel(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     (said,) = GradCAM().explain(model, noise_images(1), classes(0), streams(1))
-    assert said.note == "4 x 4 values of 0"
+    assert said.heat.note == "4 x 4 values of 0"
 
 
 def test_pixels_whose_channels_come_last_are_no_maps() -> None:
@@ -165,7 +165,7 @@ def test_a_vision_transformer_has_no_last_stage_of_maps_but_a_layer_can_be_named
     assert torch.equal(
         heats(GradCAM(layer="conv_proj"), model, images, of), of_captum(model, model.conv_proj, images, of)
     )
-    assert AttentionRollout().explain(model, images, of, streams(1))[0].believable
+    assert AttentionRollout().explain(model, images, of, streams(1))[0].heat.believable
 
 
 def tiny_vit() -> nn.Module:
@@ -250,7 +250,7 @@ def test_classes_that_the_model_lacks_are_refused() -> None:
 def test_where_nothing_speaks_for_the_class_the_heat_is_not_to_be_believed() -> None:
     red = dim_noise(1, 32)
     red[:, 0, 8:16, 8:16] = 1
-    seen, unseen = (GradCAM().explain(Colours(), red, classes(k), streams(1))[0] for k in (0, 1))
+    seen, unseen = (GradCAM().explain(Colours(), red, classes(k), streams(1))[0].heat for k in (0, 1))
     assert (seen.note, seen.believable) == ("8 x 8 values of stage", True)
     assert (unseen.note, unseen.believable) == ("nothing in stage speaks for the class", False)
     assert not unseen.heat.any()
@@ -302,5 +302,5 @@ def test_it_takes_gradients_where_they_are_switched_off_around_it() -> None:
 
 def test_its_repr_is_its_constructor_call_and_goes_with_the_heat() -> None:
     (said,) = GradCAM(layer="stage").explain(Colours(), noise_images(1, 32), classes(0), streams(1))
-    assert isinstance(said, Heat)
-    assert said.method == "GradCAM(layer='stage')"
+    assert isinstance(said.heat, Heat)
+    assert said.heat.method == "GradCAM(layer='stage')"

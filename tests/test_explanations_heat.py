@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pytest_robustness.explanations import Anchors, AttentionRollout, GradCAM, Lime
+from pytest_robustness.explanations import Anchors, AttentionRollout, Explainer, GradCAM, Grid, Lime
 from pytest_robustness.explanations.heat import of_classes
 from tests.attack_models import convnet, noise_images, streams
 from tests.explanation_models import classes, refused
@@ -12,7 +12,7 @@ explainers = pytest.mark.parametrize("explainer", [GradCAM(), AttentionRollout()
 
 
 @explainers
-def test_images_classes_and_ids_have_to_fit_each_other(explainer: GradCAM | AttentionRollout | Lime | Anchors) -> None:
+def test_images_classes_and_ids_have_to_fit_each_other(explainer: Explainer) -> None:
     def explained(images: torch.Tensor, of: torch.Tensor, ids: int = 2) -> object:
         return explainer.explain(convnet(), images, of, streams(ids))
 
@@ -38,12 +38,12 @@ def test_images_classes_and_ids_have_to_fit_each_other(explainer: GradCAM | Atte
 
 
 @explainers
-def test_no_images_have_no_explanations(explainer: GradCAM | AttentionRollout | Lime | Anchors) -> None:
+def test_no_images_have_no_explanations(explainer: Explainer) -> None:
     assert explainer.explain(convnet(), noise_images(2)[:0], classes(), streams(0)) == ()
 
 
 @pytest.mark.parametrize("explainer", [GradCAM(), AttentionRollout()], ids=repr)
-def test_a_plain_function_has_no_layers_to_watch(explainer: GradCAM | AttentionRollout) -> None:
+def test_a_plain_function_has_no_layers_to_watch(explainer: Explainer) -> None:
     def answer(images: torch.Tensor) -> torch.Tensor:
         return images.mean((2, 3))
 
@@ -77,3 +77,31 @@ def test_classes_that_the_logits_lack_and_other_answers_are_refused() -> None:
         "'x': expected finite logits, got nan",
         lambda: of_classes("x", torch.tensor([[0.0, torch.nan], [torch.inf, 0.0]]), classes(1, 1)),
     )
+
+
+class Both(torch.nn.Module):
+    """Maps of a convolution, and attention between a token for all of them and each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.maps = torch.nn.Conv2d(3, 4, 2, stride=2)
+            self.attend = torch.nn.MultiheadAttention(4, 1, batch_first=True)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.maps(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
+        return self.attend(tokens, tokens, tokens)[0][:, 0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("explainer", [GradCAM(layer="maps"), AttentionRollout(), Lime(), Anchors()], ids=repr)
+def test_all_are_asked_alike_and_each_explanation_has_its_heat(explainer: Explainer) -> None:
+    images = noise_images(2, 8)
+    found = explainer.explain(Both(), images, classes(0, 1), streams(2), segments=Grid(4, 4)(images))
+    assert len(found) == 2
+    for explanation in found:
+        assert explanation.heat.heat.shape == (8, 8)
+        assert explanation.heat.heat.dtype == torch.float32
+        assert explanation.heat.method == repr(explainer)
+        assert explanation.heat.note

@@ -61,9 +61,9 @@ def test_it_is_the_product_of_half_the_attention_and_half_the_identity() -> None
     expected = F.interpolate(rolled(layers).reshape(3, 1, 4, 4), (16, 16), mode="bilinear").squeeze(1)
     said = AttentionRollout().explain(model, images, classes(0, 1, 2), streams(3))
     for one, heat in zip(said, expected, strict=True):
-        assert torch.allclose(one.heat, heat, atol=1e-6)
-        assert one.heat.dtype == torch.float32
-        assert (one.method, one.note, one.believable) == (
+        assert torch.allclose(one.heat.heat, heat, atol=1e-6)
+        assert one.heat.heat.dtype == torch.float32
+        assert (one.heat.method, one.heat.note, one.heat.believable) == (
             "AttentionRollout()",
             "the same for every class",
             True,
@@ -107,7 +107,7 @@ def test_it_sees_the_attention_of_torchs_own_encoder_which_has_a_way_around_the_
         layers.append(attention(layer.self_attn, tokens))
         tokens = layer(tokens) if batch_first else layer(tokens.transpose(0, 1)).transpose(0, 1)
     expected = F.interpolate(rolled(layers).reshape(2, 1, 4, 4), (16, 16), mode="bilinear").squeeze(1)
-    assert torch.allclose(torch.stack([one.heat for one in said]), expected, atol=1e-6)
+    assert torch.allclose(torch.stack([one.heat.heat for one in said]), expected, atol=1e-6)
 
 
 class Asking(nn.Module):
@@ -138,7 +138,7 @@ def test_the_model_is_given_what_it_asks_for() -> None:
         (Asking(None, False, None, True, False), None),
         (Asking(average_attn_weights=False), (2, 2, 17, 17)),
     ):
-        heats.append(AttentionRollout().explain(model, images, classes(0, 1), streams(2))[1].heat)
+        heats.append(AttentionRollout().explain(model, images, classes(0, 1), streams(2))[1].heat.heat)
         assert model.given == given
     assert all(torch.allclose(heat, heats[0], atol=1e-6) for heat in heats)
 
@@ -167,15 +167,15 @@ def test_it_points_into_the_region_that_is_looked_at_wherever_that_is() -> None:
     for image, (top, left) in zip(images, places, strict=True):
         image[:, top : top + 8, left : left + 8] = 1
     said = AttentionRollout().explain(Looking(), images, classes(*[0] * len(places)), streams(len(places)))
-    assert all(points_into(one.heat, top, left, 8) for one, (top, left) in zip(said, places, strict=True))
+    assert all(points_into(one.heat.heat, top, left, 8) for one, (top, left) in zip(said, places, strict=True))
 
 
 def test_the_grid_of_patches_has_the_proportions_of_the_image() -> None:
     image = dim_noise(1, 32)[:, :, :16]
     image[:, :, 4:8, 24:28] = 1
     (said,) = AttentionRollout().explain(Looking(), image, classes(0), streams(1))
-    assert said.heat.shape == (16, 32)
-    assert points_into(said.heat, 4, 24, 4)
+    assert said.heat.heat.shape == (16, 32)
+    assert points_into(said.heat.heat, 4, 24, 4)
 
 
 def test_an_image_has_the_same_heat_alone_in_company_and_in_another_order() -> None:
@@ -183,7 +183,7 @@ def test_an_image_has_the_same_heat_alone_in_company_and_in_another_order() -> N
 
     def heats(rows: list[int]) -> torch.Tensor:
         said = AttentionRollout().explain(model, images[rows], classes(*[0] * len(rows)), streams(len(rows)))
-        return torch.stack([one.heat for one in said])
+        return torch.stack([one.heat.heat for one in said])
 
     together = heats([0, 1, 2, 3])
     assert torch.equal(heats([0, 1, 2, 3]), together)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.explanations.heat import Heat, check_asked, of_classes, watchable
+from pytest_robustness.explanations.heat import Heat, PlainExplanation, check_asked, of_classes, watchable
 from pytest_robustness.restoring import frozen
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import Classifier, Images, constructor_call
@@ -38,8 +38,14 @@ class GradCAM:
     __repr__ = constructor_call
 
     def explain(
-        self, classifier: Classifier, images: Images, classes: torch.Tensor, streams: Streams
-    ) -> tuple[Heat, ...]:
+        self,
+        classifier: Classifier,
+        images: Images,
+        classes: torch.Tensor,
+        streams: Streams,
+        *,
+        segments: torch.Tensor | None = None,
+    ) -> tuple[PlainExplanation, ...]:
         """A heat per image, >= 0, upsampled to the image (bilinear); all images go through the model together.
 
         Where nothing in the layer speaks for the class the heat is 0 everywhere, and not believable.
@@ -56,7 +62,7 @@ class GradCAM:
             maps, gradients = self._slopes(model, name, images, classes)
         small = F.relu((gradients.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True))
         heats = F.interpolate(small, images.shape[-2:], mode="bilinear").squeeze(1).float()
-        return tuple(self._heat(heat, name, small.shape) for heat in heats)
+        return tuple(PlainExplanation(self._heat(heat, name, small.shape)) for heat in heats)
 
     def _heat(self, heat: torch.Tensor, name: str, shape: torch.Size) -> Heat:
         if not heat.any():

@@ -4,18 +4,28 @@ Images are float32 RGB in [0, 1], (n, 3, h, w); classes (n,) int64, the one to e
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import nn
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.seeding import Streams
-from pytest_robustness.types import Images, Logits, check_floats
+from pytest_robustness.types import Classifier, Images, Logits, check_floats
 
-__all__ = ["Heat", "check_asked", "check_number", "is_number", "of_classes", "watchable"]
+__all__ = [
+    "Explainer",
+    "Explanation",
+    "Heat",
+    "PlainExplanation",
+    "check_asked",
+    "check_number",
+    "is_number",
+    "of_classes",
+    "watchable",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +41,43 @@ class Heat:
     method: str
     note: str
     believable: bool
+
+
+class Explanation(Protocol):
+    """What an explainer says about one image: a heat, and whatever else it has to say."""
+
+    @property
+    def heat(self) -> Heat:
+        """What all of it comes to, pixel by pixel."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlainExplanation:
+    """An explanation with nothing to say but its heat."""
+
+    heat: Heat
+
+
+class Explainer(Protocol):
+    """Says what the answers to images rest on; a frozen dataclass whose repr is its constructor call."""
+
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Images,
+        classes: torch.Tensor,
+        streams: Streams,
+        *,
+        segments: torch.Tensor | None = None,
+    ) -> Sequence[Explanation]:
+        """An explanation per image (n, 3, h, w), of the answer for its class, (n,) int64.
+
+        An image has the same one alone, in company and in another order; what is drawn comes from its stream. Explainers that
+        switch superpixels on and off take `segments` (n, h, w) int64 as they are instead of cutting the images, the others have
+        no use for them. A classifier that is an nn.Module is asked in eval mode and left as it was found.
+
+        Raises InputError for images, classes and streams that don't fit each other.
+        """
 
 
 def check_asked(explainer: object, images: Images, classes: torch.Tensor, streams: Streams) -> None:

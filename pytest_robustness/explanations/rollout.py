@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.explanations.heat import Heat, check_asked, of_classes, watchable
+from pytest_robustness.explanations.heat import Heat, PlainExplanation, check_asked, of_classes, watchable
 from pytest_robustness.restoring import frozen
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import Classifier, Images, constructor_call
@@ -44,8 +44,14 @@ class AttentionRollout:
     __repr__ = constructor_call
 
     def explain(
-        self, classifier: Classifier, images: Images, classes: torch.Tensor, streams: Streams
-    ) -> tuple[Heat, ...]:
+        self,
+        classifier: Classifier,
+        images: Images,
+        classes: torch.Tensor,
+        streams: Streams,
+        *,
+        segments: torch.Tensor | None = None,
+    ) -> tuple[PlainExplanation, ...]:
         """A heat per image, >= 0, upsampled to the image (bilinear); all images go through the model together.
 
         Raises InputError for a classifier that is no nn.Module, one without torch.nn.MultiheadAttention, and tokens that
@@ -64,7 +70,8 @@ class AttentionRollout:
             rolled = (attention.float() + identity) / 2 @ rolled
         patches = rolled[:, 0, 1:].reshape(len(images), 1, *self._grid(tokens, images))
         heats = F.interpolate(patches, images.shape[-2:], mode="bilinear").squeeze(1)
-        return tuple(Heat(heat, repr(self), "the same for every class", believable=True) for heat in heats)
+        note = "the same for every class"
+        return tuple(PlainExplanation(Heat(heat, repr(self), note, believable=True)) for heat in heats)
 
     def _tokens(self, layers: list[torch.Tensor], n: int) -> int:
         if not layers:
