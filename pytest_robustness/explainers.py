@@ -65,7 +65,7 @@ class Explainers:
         return False
 
     def _cut(self, by: Explainer, clean: Batch) -> torch.Tensor | None:
-        segmenter = by.segmenter()
+        segmenter = by.segmenter
         if segmenter is None:
             return None
         keys = [(image_id, repr(segmenter)) for image_id in clean.ids]
