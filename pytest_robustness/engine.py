@@ -20,12 +20,14 @@ from pytest_robustness.cache import OutcomeStore
 from pytest_robustness.cases import case_of
 from pytest_robustness.devices import Stage, Staged, device_name, fitting_batch_size, resolve_device
 from pytest_robustness.errors import InputError
+from pytest_robustness.explanations.heat import Explainer, Explanation
 from pytest_robustness.loading import ImageSet
 from pytest_robustness.memory import Ask, Keys, Memory, Question, Targeted
 from pytest_robustness.pairs import check_targets
 from pytest_robustness.provenance import provenance
 from pytest_robustness.records import Case, Evaluation, Outcome, Provenance
-from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel, out_of_memory
+from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel
+from pytest_robustness.settling import Settling
 from pytest_robustness.stressing import Stressing
 from pytest_robustness.types import Attack, Batch, Defense, Images, Logits, Perturbation, fits
 
@@ -35,10 +37,6 @@ __all__ = ["Engine"]
 _ATTACKED_AT_ONCE = 4
 # Each holds its model: those of a test after the other must not fill the memory.
 _BESIDE = 8
-
-
-class _TooLarge(InputError):
-    """A batch for which the memory did not suffice; fewer images may fit."""
 
 
 class Engine:
@@ -112,6 +110,8 @@ class Engine:
             clean=lambda ids, defense: self.behind(defense).evaluate(ids).outcomes,
             at_a_time=lambda: self.batch_size,
         )
+
+        self._settling = Settling(self._running, self._memory, self._answering)
 
     @property
     def model(self) -> Callable[[Images], Logits]:
@@ -271,10 +271,7 @@ class Engine:
         `segments` (n, h, w) are superpixels to explain by, where it has any.
         """
         with self._running.running():
-            layers = explainer.watches_layers
-            classifier = self._running.model if layers else self._stressing.classifier(batch, self.batch_size)
-            streams = self._stressing.streams(batch.ids, explainer)
-            return explainer.explain(classifier, batch.images, classes, streams, segments=segments)
+            return self._stressing.explained(explainer, batch, classes, segments, self.batch_size)
 
     def gradients(self, batch: Batch) -> Images:
         """How what an attack climbs lies at these images, (n, c, h, w): NaN and infinity are not refused.
@@ -367,7 +364,7 @@ class Engine:
                 asks = given_out.popleft()
                 self._memory.keep(question, {ask: staged.errors[ask[0]] for ask in asks if ask[0] in staged.errors})
                 readable = [ask for ask in asks if ask[0] in staged.rows]
-                failure = self._settle(question, readable, self._batch(readable, staged)) if readable else None
+                failure = self._settling.settle(question, readable, self._batch(readable, staged)) if readable else None
                 if failure is not None and len(readable) > 1:
                     # No image is at fault where all of them fail: the next one to ask meets the same.
                     self._memory.drop(question, readable)
@@ -376,49 +373,6 @@ class Engine:
                 self.computed[_asked(question)] += len(asks)
                 if self._progress is not None and not nested:
                     self._progress(done, total, _asked(question))
-
-    def _settle(self, question: Question, asks: Sequence[Ask], batch: Batch) -> InputError | None:
-        """Keep the answers of a batch: in halves where memory does not suffice or an image spoils it, which then fails alone.
-
-        What went wrong with the whole of it, where every one of the images failed.
-        """
-        failure = self._failure(question, asks, batch)
-        if failure is None:
-            return None
-        if len(asks) == 1:
-            self._memory.keep(question, {asks[0]: failure})
-            return failure
-        half = len(asks) // 2
-        if isinstance(failure, _TooLarge):
-            self._running.most = max(1, min(self.batch_size, len(asks)) // 2)
-            self._running.least = max(LEAST_BATCH, min(self._running.least, self._running.most))
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-        first, second = (
-            self._settle(question, asks[part], Batch(batch.images[part], batch.accepted[part], batch.ids[part]))
-            for part in (slice(None, half), slice(half, None))
-        )
-        if first is None or second is None:
-            return None
-        return first if isinstance(failure, _TooLarge) else failure
-
-    def _failure(self, question: Question, asks: Sequence[Ask], batch: Batch) -> InputError | None:
-        """Keep the answers of a batch, or say what went wrong.
-
-        As a new error: the one that was raised holds on to the tensors of the batch by its traceback.
-        """
-        try:
-            self._memory.keep(question, dict(zip(asks, self._answering.outcomes(question, asks, batch), strict=True)))
-        except InputError as error:
-            return InputError(str(error))
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            return _TooLarge(
-                f"out of memory on {self.device} with a batch of {max(len(asks), self._running.least)} images of shape "
-                f"{tuple(batch.images.shape[1:])}; use smaller images or another device"
-            )
-        return None
 
     def _batch(self, asks: Sequence[Ask], staged: Staged) -> Batch:
         """A row per ask: an image that is asked about at several strengths has several."""

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.explained import Panel
-from pytest_robustness.explanations import AttentionRollout, Explainer, Explanation, GradCAM, Lime
+from pytest_robustness.explanations import AttentionRollout, Explainer, Explanation, GradCAM, Heat, Lime
 from pytest_robustness.images import data_uri, heat_uri
 from pytest_robustness.types import Batch, Images
 
-__all__ = ["Explainers", "pointed_at", "top_fifth"]
+__all__ = ["Explainers", "pointed_at", "speaks", "top_fifth"]
 
 _THUMBNAIL = 112
 _FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -35,7 +35,7 @@ class Explainers:
         self._by = by
         self._segments: dict[tuple[str, str], torch.Tensor] = {}
 
-    def of(self, clean: Batch, shown: Images, classes: Sequence[int]) -> tuple[Explanation, ...]:
+    def of(self, clean: Batch, shown: Images, classes: Sequence[int]) -> Sequence[Explanation]:
         """The explanation of a class of each of the images `shown`, which were made of the clean ones in the same rows.
 
         Raises InputError as the explainer does.
@@ -109,7 +109,7 @@ class Explainers:
 
 def _heat_panel(caption: str, image: torch.Tensor, found: Explanation) -> Panel:
     said = found.heat
-    overlay = heat_uri(said.heat) if said.believable else ""
+    overlay = heat_uri(said.heat) if speaks(said) else ""
     note = said.note if said.believable else f"{said.note}; not to be believed"
     return Panel(caption, data_uri(_small(image)), overlay, note)
 
@@ -127,12 +127,17 @@ def _twice(batch: Batch) -> Batch:
     return Batch(batch.images.repeat(2, 1, 1, 1), batch.accepted.repeat(2, 1), batch.ids * 2)
 
 
+def speaks(heat: Heat) -> bool:
+    """Whether it may be believed, and anything in it speaks for the class."""
+    return heat.believable and bool((heat.heat > 0).any())
+
+
 def top_fifth(heat: torch.Tensor, *, side: int = 32) -> torch.Tensor:
     """(m,) bool: the fifth of the places of a heat (h, w) where it is highest, on a grid of at most `side` x `side`.
 
     Fewer where less than a fifth of them is above 0: places that say nothing are no part of an explanation.
     """
-    grid = [min(side, size) for size in heat.shape]
+    grid = (min(side, heat.shape[0]), min(side, heat.shape[1]))
     coarse = F.adaptive_avg_pool2d(heat[None, None].float(), grid).flatten()
     bar = coarse.topk(max(1, len(coarse) // 5)).values[-1]
     return (coarse >= bar) & (coarse > 0)

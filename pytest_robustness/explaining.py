@@ -12,7 +12,7 @@ import torch
 from pytest_robustness.defending import Defending
 from pytest_robustness.errors import InputError
 from pytest_robustness.explained import Explained, Panel, Side
-from pytest_robustness.explainers import Explainers, pointed_at, top_fifth
+from pytest_robustness.explainers import Explainers, pointed_at, speaks, top_fifth
 from pytest_robustness.explanation_gates import Attention, ExplanationStability, Hit, Overlap, check_some
 from pytest_robustness.explanations import Explainer, Explanation
 from pytest_robustness.images import Kind, data_uri, heat_uri, read_image
@@ -59,7 +59,9 @@ class Explaining(Defending):
         explainers = self._explainers(by)
         with engine.steady():
             clean, shown = self._shown(ids[0], stress, strength, target)
-            both = Batch(clean.images.repeat(len(shown), 1, 1, 1), clean.accepted.repeat(len(shown), 1), clean.ids * len(shown))
+            both = Batch(
+                clean.images.repeat(len(shown), 1, 1, 1), clean.accepted.repeat(len(shown), 1), clean.ids * len(shown)
+            )
             logits = engine.logits(dataclasses.replace(both, images=shown))
             labels = logits.argmax(1).tolist()
             found = explainers.of(both, shown, labels)
@@ -178,7 +180,7 @@ class Explaining(Defending):
                     strict=True,
                 )
                 for image_id, first, second in pairs:
-                    if first.heat.believable and second.heat.believable:
+                    if speaks(first.heat) and speaks(second.heat):
                         maps[image_id] = (top_fifth(first.heat.heat), top_fifth(second.heat.heat))
                     else:
                         left_out["without a believable explanation"] += 1
@@ -219,7 +221,7 @@ class Explaining(Defending):
                 labels = logits.argmax(1).tolist()
                 found = explainers.of(batch, shown, labels)
                 for image_id, label, own in zip(batch.ids, labels, found, strict=True):
-                    if not own.heat.believable:
+                    if not speaks(own.heat):
                         left_out["without a believable explanation"] += 1
                         continue
                     inside = _mask(engine.images, image_id, wanted[image_id], own.heat.heat.shape)
@@ -233,7 +235,7 @@ def _side(caption: str, label: str, share: float, found: Explanation, picture: t
     own = found.heat
     shown = None
     if picture is not None:
-        shown = Panel(f"{label}, {caption}", data_uri(picture), heat_uri(own.heat) if own.believable else "", own.note)
+        shown = Panel(f"{label}, {caption}", data_uri(picture), heat_uri(own.heat) if speaks(own) else "", own.note)
     return Side(
         caption=caption,
         label=label,
@@ -241,7 +243,7 @@ def _side(caption: str, label: str, share: float, found: Explanation, picture: t
         note=own.note,
         believable=own.believable,
         parts=found.parts,
-        top_at=pointed_at(own.heat) if own.believable else None,
+        top_at=pointed_at(own.heat) if speaks(own) else None,
         picture=shown,
     )
 
@@ -295,9 +297,8 @@ def _mask(images: ImageSet, image_id: str, region: "Region", shape: torch.Size) 
 
 
 def _box(image_id: str, region: object, width: int, height: int) -> tuple[int, int, int, int]:
-    whole = isinstance(region, (tuple, list)) and len(region) == 4 and all(isinstance(side, int) for side in region)
-    if whole:
-        left, top, right, bottom = region  # type: ignore[misc]
+    if isinstance(region, (tuple, list)) and len(region) == 4 and all(isinstance(side, int) for side in region):
+        left, top, right, bottom = (int(side) for side in region)
         if 0 <= left < right <= width and 0 <= top < bottom <= height:
             return left, top, right, bottom
     raise InputError(

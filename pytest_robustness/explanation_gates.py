@@ -13,7 +13,7 @@ from pytest_robustness.measurements import needed_for
 from pytest_robustness.records import Case, Verdict
 from pytest_robustness.stats import proportion_interval
 
-__all__ = ["Attention", "AttendsTo", "ExplanationStability", "Hit", "Overlap", "StaysWhere"]
+__all__ = ["AttendsTo", "Attention", "ExplanationStability", "Hit", "Overlap", "StaysWhere", "check_some"]
 
 _NAMED = 5
 

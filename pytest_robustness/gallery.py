@@ -56,9 +56,11 @@ def _test(nodeid: str) -> str:
 
 def _images(verdict: "Verdict") -> int:
     """Of each pictured image there are the clean one and the stressed one; a trace with pictures is one more, and so is an explanation."""
-    return len(verdict.pictures) // 2 + sum(
-        bool(trace.frames[0].png) for trace in verdict.traces
-    ) + sum(any(side.picture for side in own.sides) for own in verdict.explained)
+    return (
+        len(verdict.pictures) // 2
+        + sum(bool(trace.frames[0].png) for trace in verdict.traces)
+        + sum(any(side.picture for side in own.sides) for own in verdict.explained)
+    )
 
 
 def _with(verdict: "Verdict", images: int) -> "Verdict":

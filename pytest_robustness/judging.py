@@ -8,9 +8,9 @@ from typing import Any, Literal, Self, TypeAlias
 from pytest_robustness.doubts import checked_waivers, consequences, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
+from pytest_robustness.explained import Picture
 from pytest_robustness.explaining import Explaining
 from pytest_robustness.explanations import Explainer
-from pytest_robustness.explained import Picture
 from pytest_robustness.gates import AccuracyAtLeast, GateFailed
 from pytest_robustness.records import Evaluation, Verdict
 from pytest_robustness.shards import Shard
@@ -45,7 +45,6 @@ class Judging(Explaining):
         self._by = by
         self.verdicts: list[Verdict] = []
         self._fast = fast
-        self._always_pictured = album is None
         self._waive = checked_waivers({} if waive is None else waive)
         self._trust = trust if trust is not None else Trust(engine)
 

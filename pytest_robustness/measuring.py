@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from pytest_robustness.explained import Explained, Picture
 from pytest_robustness.accuracy_curves import AccuracyCurve, AccuracyCurves
 from pytest_robustness.certificates import CertifiedAccuracy
 from pytest_robustness.corruptions import COMMON, Corruption
 from pytest_robustness.curves import Curve
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
+from pytest_robustness.explained import Explained, Picture
 from pytest_robustness.explanation_gates import Attention, ExplanationStability
 from pytest_robustness.loading import ImageSet, LabelledImage
 from pytest_robustness.matrices import TargetedMatrix, illustrating
@@ -78,6 +78,7 @@ class Measuring:
         self.shard = shard
         self.pictures: dict[Matrix, tuple[Picture, ...]] = {}
         self._album = album if album is not None else Album()
+        self._always_pictured = album is None
         self.measurements: list[_Measurement] = []
         self._company = company
 

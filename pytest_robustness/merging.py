@@ -8,9 +8,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pytest_robustness.explained import Picture
 from pytest_robustness.doubts import consequences
 from pytest_robustness.errors import InputError
+from pytest_robustness.explained import Picture
 from pytest_robustness.gallery import Gallery
 from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.matrices import merged as sum_of

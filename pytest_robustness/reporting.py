@@ -71,7 +71,11 @@ def _showing(verdict: "Verdict", made: "Robustness") -> "Verdict":
     matrices = tuple(matrix for matrix in dict.fromkeys(measured) if matrix not in judged)
     views = tuple(view for matrix in matrices for view in made.pictures[matrix])
     return dataclasses.replace(
-        verdict, traces=traces, explained=explained, matrices=verdict.matrices + matrices, pictures=verdict.pictures + views
+        verdict,
+        traces=traces,
+        explained=explained,
+        matrices=verdict.matrices + matrices,
+        pictures=verdict.pictures + views,
     )
 
 

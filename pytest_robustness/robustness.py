@@ -81,7 +81,9 @@ class Robustness(Judging):
         pictured = self._always_pictured or self._album.take(f"trace of {ids[0]}", 1) == 1
         why = None if self._explain == "none" else self._explainers(self._by)
         with self.engine.steady():
-            found = trace(self.engine, ids[0], attack, epsilon, target=target, steps=steps, pictured=pictured, explainers=why)
+            found = trace(
+                self.engine, ids[0], attack, epsilon, target=target, steps=steps, pictured=pictured, explainers=why
+            )
         self.measurements.append(found)
         return found
 

@@ -74,7 +74,12 @@ OPTIONS: tuple[Option | Flag, ...] = (
     Option(
         "shard", "", "I/N", "run the I-th of N shares of the tests and images, to be joined by pytest_robustness merge"
     ),
-    Option("explain", "failed", "WHAT", "say in the report why: failed (of pictured failures), all (of what passed too) or none"),
+    Option(
+        "explain",
+        "failed",
+        "WHAT",
+        "say in the report why: failed (of pictured failures), all (of what passed too) or none",
+    ),
     Option("explain-by", "auto", "METHOD", "auto, grad-cam, rollout, lime or anchors"),
     Option("explain-most", "20", "N", "the most images that are pictured and explained in all"),
     Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),

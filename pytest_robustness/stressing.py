@@ -11,6 +11,7 @@ from pytest_robustness.attacks.oblivious import Oblivious
 from pytest_robustness.attacks.problem import slopes
 from pytest_robustness.defenses.elections import Elected, Polled
 from pytest_robustness.errors import InputError
+from pytest_robustness.explanations.heat import Explainer, Explanation
 from pytest_robustness.loading import ImageSet
 from pytest_robustness.norms import project
 from pytest_robustness.perturbations.native import BeforeResize
@@ -158,6 +159,20 @@ class Stressing:
             parts = [goal.select(own).objective(classifier.select(own)(batch.images[own])) for own in rows]
         return torch.cat(parts)
 
+    def explained(
+        self,
+        explainer: Explainer,
+        batch: Batch,
+        classes: torch.Tensor,
+        segments: torch.Tensor | None,
+        at_a_time: int,
+    ) -> Sequence[Explanation]:
+        """What the explainer says of the model's answers to a batch."""
+        classifier = self._model.model if explainer.watches_layers else self.classifier(batch, at_a_time)
+        return explainer.explain(
+            classifier, batch.images, classes, self.streams(batch.ids, explainer), segments=segments
+        )
+
     def classifier(self, batch: Batch, at_a_time: int) -> BatchClassifier:
         """The model as a defense asks it about the images of a batch."""
         return _Asked(self._model, batch.ids, at_a_time).select(_rows(batch))
@@ -271,7 +286,7 @@ class Stressing:
                 self._directions.put((attack, defense, aim.names[place]), direction.clone())
         return torch.stack([direction for name in aim.names if (direction := found[name]) is not None])
 
-    def streams(self, names: tuple[str, ...], settings: Attack | Perturbation | Defense) -> Streams:
+    def streams(self, names: tuple[str, ...], settings: Attack | Perturbation | Defense | Explainer) -> Streams:
         """The random numbers of a stress or a defense, a stream for each name."""
         return Streams(self._seed, repr(settings), names)
 

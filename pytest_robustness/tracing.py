@@ -7,7 +7,7 @@ import torch
 from pytest_robustness.attacks.steps import Followed, Track
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
-from pytest_robustness.explainers import Explainers
+from pytest_robustness.explainers import Explainers, speaks
 from pytest_robustness.images import data_uri, heat_uri
 from pytest_robustness.memory import Ask
 from pytest_robustness.norms import length
@@ -149,4 +149,4 @@ def _overlays(explainers: Explainers | None, clean: Batch, images: Images, targe
         found = explainers.of(batch, images, [target] * m)
     except InputError:
         return ("",) * m
-    return [heat_uri(own.heat.heat) if own.heat.believable else "" for own in found]
+    return [heat_uri(own.heat.heat) if speaks(own.heat) else "" for own in found]

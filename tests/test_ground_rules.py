@@ -1,6 +1,7 @@
 """The architecture as tests: imports go downwards, one door per library, nothing heavy at start, true exports."""
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import pkgutil
@@ -19,8 +20,8 @@ FLOORS = {
     "__main__": 13,
     "errors": 0,
     "explained": 0,
-    "explainers": 10,
-    "explaining": 12,
+    "explainers": 9,
+    "explaining": 13,
     "explanation_gates": 4,
     "explanations": 8,
     "explanations.anchors": 7,
@@ -104,13 +105,13 @@ FLOORS = {
     "corruptions": 7,
     "perturbations.zooming": 5,
     "certificates": 4,
-    "defending": 11,
+    "defending": 12,
     "defenses": 7,
     "defenses.elections": 3,
     "defenses.filters": 5,
     "defenses.smoothing": 6,
     "defenses.voting": 6,
-    "judging": 12,
+    "judging": 14,
     "vote_gates": 4,
     "vote_tables": 2,
     "answers": 6,
@@ -118,17 +119,18 @@ FLOORS = {
     "devices": 6,
     "provenance": 6,
     "stressing": 5,
-    "engine": 7,
+    "engine": 8,
+    "settling": 7,
     "report": 7,
     "readings": 3,
-    "search": 8,
-    "tracing": 8,
+    "search": 9,
+    "tracing": 10,
     "pairs": 5,
-    "trust": 9,
-    "views": 9,
-    "measuring": 10,
-    "model_checks": 8,
-    "robustness": 13,
+    "trust": 10,
+    "views": 10,
+    "measuring": 11,
+    "model_checks": 9,
+    "robustness": 15,
     "report.labels": 8,
     "report.heat_map": 9,
     "report.rates": 9,
@@ -140,10 +142,10 @@ FLOORS = {
     "choosing": 8,
     "distribution": 8,
     "progress": 8,
-    "reporting": 14,
+    "reporting": 16,
     "scheduling": 7,
-    "session": 15,
-    "plugin": 16,
+    "session": 17,
+    "plugin": 18,
 }
 
 # What stands for each library that is not meant to spread.
@@ -165,10 +167,14 @@ DOORS = {
 # The records half has to work where torch is not installed.
 RECORDS_HALF = {
     "accuracy_curves",
+    "certificates",
     "errors",
+    "explained",
+    "explanation_gates",
+    "vote_gates",
+    "vote_tables",
     "cache",
     "corruption_error",
-    "certificates",
     "curves",
     "records",
     "stats",
@@ -196,6 +202,7 @@ RECORDS_HALF = {
 HEAVY = {"torch", "torchvision", "kornia", "numpy", "PIL", "scipy", "jinja2", "matplotlib", "pytest_html", "yaml"}
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     names = [info.name for info in pkgutil.walk_packages([str(PACKAGE)])]
     found = {}
