@@ -25,6 +25,7 @@ from pytest_robustness.loading import ImageSet
 from pytest_robustness.memory import Ask, Keys, Memory, Question, Targeted
 from pytest_robustness.pairs import check_targets
 from pytest_robustness.provenance import provenance
+from pytest_robustness.recent import Recent
 from pytest_robustness.records import Case, Evaluation, Outcome, Provenance
 from pytest_robustness.running import LEAST_BATCH, Precision, RunningModel
 from pytest_robustness.settling import Settling
@@ -37,6 +38,7 @@ __all__ = ["Engine"]
 _ATTACKED_AT_ONCE = 4
 # Each holds its model: those of a test after the other must not fill the memory.
 _BESIDE = 8
+_SUPERPIXEL_BYTES = 64 * 2**20
 
 
 class Engine:
@@ -50,6 +52,8 @@ class Engine:
     shared. `progress(done, total, "images")` is called after every batch, or with "pairs" of an image and a target; `computed`
     counts both, without what was known already. `defense` is what stands in front of the model, None in an engine of the model
     alone: see `behind`.
+
+    `superpixels` keeps those of clean images, (h, w), by id and segmenter: up to 64 MB.
 
     Raises InputError for a model that can't be called, a device that isn't there or a batch size < 1.
     """
@@ -79,6 +83,7 @@ class Engine:
         )
         self._running.most = None if batch_size == "auto" else batch_size
         self.defense: Defense | None = None
+        self.superpixels: Recent[tuple[str, str]] = Recent(_SUPERPIXEL_BYTES)
         self._provenance: tuple[int, Provenance] | None = None
         self._workers = workers or (1 if self.device.type == "cpu" else min(8, os.cpu_count() or 1))
         self._run = run

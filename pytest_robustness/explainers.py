@@ -33,7 +33,6 @@ class Explainers:
     def __init__(self, engine: Engine, by: Explainer | None = None) -> None:
         self._engine = engine.behind(None)
         self._by = by
-        self._segments: dict[tuple[str, str], torch.Tensor] = {}
 
     def of(self, clean: Batch, shown: Images, classes: Sequence[int]) -> Sequence[Explanation]:
         """The explanation of a class of each of the images `shown`, which were made of the clean ones in the same rows.
@@ -68,14 +67,14 @@ class Explainers:
         segmenter = by.segmenter
         if segmenter is None:
             return None
-        keys = [(image_id, repr(segmenter)) for image_id in clean.ids]
-        missing = [row for row, key in enumerate(keys) if key not in self._segments]
-        # Each once, where an image has several rows.
-        missing = list({keys[row]: row for row in missing}.values())
+        known, keys = self._engine.superpixels, [(image_id, repr(segmenter)) for image_id in clean.ids]
+        found = {key: known.get(key) for key in dict.fromkeys(keys)}
+        missing = [keys.index(key) for key, cut in found.items() if cut is None]
         if missing:
             for row, cut in zip(missing, segmenter(clean.images[missing]), strict=True):
-                self._segments[keys[row]] = cut
-        return torch.stack([self._segments[key] for key in keys])
+                found[keys[row]] = cut
+                known.put(keys[row], cut)
+        return torch.stack([cut for key in keys if (cut := found[key]) is not None])
 
     def panels(self, clean: Batch, stressed: Images) -> tuple[Panel, ...]:
         """What is shown beside one image and its stressed version: their difference, and what speaks for either label.

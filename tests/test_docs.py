@@ -19,6 +19,7 @@ STRESSES = (ROOT / "docs" / "stresses.md").read_text(encoding="utf-8")
 SHARDING = (ROOT / "docs" / "sharding.md").read_text(encoding="utf-8")
 ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 DEFENSES = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8")
+EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
@@ -124,6 +125,17 @@ def test_the_tests_of_the_page_on_defenses_run_as_they_stand(project: pytest.Pyt
     result.stdout.fnmatch_lines(["sigma         none    single    double  majority*", "*L2 radius  certified accuracy"])
 
 
+def test_the_tests_of_the_page_on_explanations_run_as_they_stand(project: pytest.Pytester) -> None:
+    """On grey pictures, in which there is nothing to look at: what is wanted of them may not hold, but all of it runs."""
+    (block,) = re.findall(r"```python\n(.*?)```", EXPLANATIONS, flags=re.DOTALL)
+    (project.path / "test_explanations.py").write_text(block.replace("elephant.jpg", "bright/bright_0.png"))
+    result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_explanations.py")
+    found = result.parseoutcomes()
+    assert found.get("passed", 0) + found.get("failed", 0) == 4
+    result.stdout.fnmatch_lines(["*bright/bright_0.png under GaussianNoise() at sigma 0.05, by Lime()"])
+    assert "expected" not in result.stdout.str()
+
+
 def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: pytest.Pytester) -> None:
     blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
     (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
@@ -140,7 +152,7 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
-    pages = README + STRESSES + ATTACKS + DEFENSES
+    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS
     for name in dir(pytest_robustness.Robustness):
         assert name.startswith("_") or f"robustness.{name}(" in pages, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
@@ -155,6 +167,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "docs/attacks.md",
         "docs/decisions.md",
         "docs/defenses.md",
+        "docs/explanations.md",
         "docs/modify_and_mimic.md",
         "docs/sharding.md",
         "docs/stresses.md",
