@@ -79,8 +79,8 @@ class Explainers:
     def panels(self, clean: Batch, stressed: Images) -> tuple[Panel, ...]:
         """What is shown beside one image and its stressed version: their difference, and what speaks for either label.
 
-        The clean label is explained on the clean image and the wrong one on the stressed one: the model's answer, or the strongest
-        class that is not accepted.
+        The right label is explained on the clean image, and the model's answer to the stressed one on that: where it broke, the
+        wrong label.
         """
         engine = self._engine
         names = engine.images.classes
@@ -102,8 +102,7 @@ class Explainers:
         )
         accepted = clean.accepted[0]
         right = int(before.masked_fill(~accepted, -torch.inf).argmax())
-        others = after.masked_fill(accepted, -torch.inf)
-        return right, int(others.argmax()) if bool((~accepted).any()) else right
+        return right, int(after.argmax())
 
 
 def _heat_panel(caption: str, image: torch.Tensor, found: Explanation) -> Panel:
