@@ -275,7 +275,7 @@ class Engine:
 
         `segments` (n, h, w) are superpixels to explain by, where it has any.
         """
-        with self._running.running():
+        with self._running.as_given() if explainer.watches_layers else self._running.running():
             return self._stressing.explained(explainer, batch, classes, segments, self.batch_size)
 
     def gradients(self, batch: Batch) -> Images:

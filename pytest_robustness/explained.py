@@ -60,7 +60,7 @@ class Explained:
     """One image, and the image under a stress, explained by one method, with the same superpixels where it has them.
 
     `case` names the stress; without one there is one side. `overlap` is how much of the top fifth of the two explanations is
-    common, as intersection over union, None without a second side.
+    common, as intersection over union, None without a second side and where one must not be believed.
     """
 
     image: str
@@ -72,12 +72,18 @@ class Explained:
     @property
     def lost(self) -> tuple[int, ...]:
         """The superpixels of the first side that the second has not."""
-        return tuple(part for part in self.sides[0].parts if part not in self.sides[-1].parts)
+        return self._without(self.sides[0], self.sides[-1])
 
     @property
     def gained(self) -> tuple[int, ...]:
         """The superpixels of the second side that the first has not."""
-        return tuple(part for part in self.sides[-1].parts if part not in self.sides[0].parts)
+        return self._without(self.sides[-1], self.sides[0])
+
+    def _without(self, side: Side, other: Side) -> tuple[int, ...]:
+        """What one has and the other has not; nothing where one of them must not be believed."""
+        if not all(own.believable for own in self.sides):
+            return ()
+        return tuple(part for part in side.parts if part not in other.parts)
 
     def __repr__(self) -> str:
         said = ", ".join(f"{side.caption} {side.label} {side.probability:.2f}" for side in self.sides)

@@ -18,7 +18,7 @@ from pytest_robustness.explanations import Explainer, Explanation
 from pytest_robustness.images import Kind, data_uri, heat_uri, read_image
 from pytest_robustness.loading import ImageSet, LabelledImage
 from pytest_robustness.measuring import Chosen
-from pytest_robustness.pairs import check_targets
+from pytest_robustness.tracing import number_of
 from pytest_robustness.types import Attack, Batch, Perturbation
 
 __all__ = ["Explaining", "Region"]
@@ -54,7 +54,7 @@ class Explaining(Defending):
         ids = self._ids(image)
         if len(ids) != 1:
             raise InputError(f"expected one image to explain, got {len(ids)}; ask for each")
-        engine = self.engine
+        engine = self.engine.behind(None)
         case = engine.case(stress, strength)
         explainers = self._explainers(by)
         with engine.steady():
@@ -77,7 +77,7 @@ class Explaining(Defending):
             case="" if stress is None else case.title + (f" towards {target}" if target else ""),
             method=repr(explainers.method),
             sides=sides,
-            overlap=_common(*(top_fifth(own.heat.heat) for own in found)) if len(found) == 2 else None,
+            overlap=_overlap(found),
         )
         return self._measured(explained)
 
@@ -115,6 +115,9 @@ class Explaining(Defending):
 
     def _explainers(self, by: Explainer | None) -> Explainers:
         """What explains the model: kept, with the superpixels that it has cut."""
+        if by is not None and (isinstance(by, type) or not hasattr(by, "watches_layers")):
+            name = by.__name__ if isinstance(by, type) else repr(by)
+            raise InputError(f"expected an explainer such as GradCAM() or Lime(), got {name}; make an instance of one")
         if repr(by) not in self._explained_by:
             self._explained_by[repr(by)] = Explainers(self.engine, by)
         return self._explained_by[repr(by)]
@@ -127,7 +130,7 @@ class Explaining(Defending):
         self, asks: Sequence[tuple[str, float]], stress: Attack | Perturbation | None
     ) -> Iterator[tuple[Batch, torch.Tensor]]:
         """Images in batches, as they are and as the stress leaves them."""
-        engine = self.engine
+        engine = self.engine.behind(None)
         if stress is not None:
             yield from ((batch, stressed.images) for batch, stressed in engine.shown(asks, stress))
             return
@@ -140,7 +143,7 @@ class Explaining(Defending):
         self, image_id: str, stress: Attack | Perturbation | None, strength: float, target: str | None
     ) -> tuple[Batch, torch.Tensor]:
         """The image as a batch of one, and it with its stressed version (1 or 2, 3, h, w)."""
-        engine = self.engine
+        engine = self.engine.behind(None)
         if stress is None:
             if target is not None:
                 raise InputError(f"expected an attack that goes for {target!r}, got none; name one, such as PGD()")
@@ -148,16 +151,18 @@ class Explaining(Defending):
         ask: Any = (image_id, strength)
         if target is not None:
             self._check_attack(stress, "explain without a target")  # type: ignore[arg-type]
-            number, *_ = engine.images.indices(target)
-            check_targets(engine.images, [(image_id, number)])
-            ask = (image_id, strength, number)
+            ask = (image_id, strength, number_of(engine, image_id, target))
         ((clean, stressed),) = engine.shown([ask], stress)
         return clean, torch.cat([clean.images, stressed.images])
 
     def _stability(
         self, ids: Sequence[str], stress: Attack | Perturbation, strength: float, by: Explainer | None
     ) -> ExplanationStability:
-        engine, explainers = self.engine, self._explainers(by)
+        engine, explainers = self.engine.behind(None), self._explainers(by)
+        if stress is None:
+            raise InputError(
+                "expected a stress that explanations may be stable under, got None; name one, as in GaussianNoise()"
+            )
         case = engine.case(stress, strength)
         left_out: collections.Counter[str] = collections.Counter()
         with engine.steady():
@@ -180,8 +185,10 @@ class Explaining(Defending):
                     strict=True,
                 )
                 for image_id, first, second in pairs:
-                    if speaks(first.heat) and speaks(second.heat):
-                        maps[image_id] = (top_fifth(first.heat.heat), top_fifth(second.heat.heat))
+                    places = (top_fifth(first.heat.heat), top_fifth(second.heat.heat))
+                    believable = first.heat.believable and second.heat.believable
+                    if believable and all(bool(own.any()) for own in places):
+                        maps[image_id] = places
                     else:
                         left_out["without a believable explanation"] += 1
         excluded = tuple(left_out.items())
@@ -209,9 +216,13 @@ class Explaining(Defending):
                 f"expected regions by image such as {{'cat/1.png': (10, 20, 60, 80)}}, got {regions!r}; a gate over nothing would "
                 "pass every model"
             )
-        engine, explainers = self.engine, self._explainers(by)
+        engine, explainers = self.engine.behind(None), self._explainers(by)
         case = engine.case(stress, strength)
-        wanted = {self._ids(image)[0]: region for image, region in regions.items()}
+        # All of them before the model is asked.
+        wanted = {
+            image_id: _mask(engine.images, image_id, region, engine.images.batch([image_id]).images.shape[-2:])
+            for image_id, region in ((self._ids(image)[0], region) for image, region in regions.items())
+        }
         hits: list[Hit] = []
         left_out: collections.Counter[str] = collections.Counter()
         asks = [(image_id, strength if stress is not None else 0.0) for image_id in wanted]
@@ -224,8 +235,8 @@ class Explaining(Defending):
                     if not speaks(own.heat):
                         left_out["without a believable explanation"] += 1
                         continue
-                    inside = _mask(engine.images, image_id, wanted[image_id], own.heat.heat.shape)
-                    hits.append(_hit(image_id, engine.images.classes[label], own.heat.heat.cpu(), inside))
+                    name = engine.images.classes[label]
+                    hits.append(_hit(image_id, name, own.heat.heat.cpu(), wanted[image_id]))
         excluded = tuple(left_out.items())
         check_some(hits, excluded)
         return Attention(case, repr(explainers.method), tuple(hits), excluded)
@@ -246,6 +257,13 @@ def _side(caption: str, label: str, share: float, found: Explanation, picture: t
         top_at=pointed_at(own.heat) if speaks(own) else None,
         picture=shown,
     )
+
+
+def _overlap(found: Sequence[Explanation]) -> float | None:
+    """What two explanations have in common; None where there are not two that may be believed."""
+    if len(found) != 2 or not all(speaks(own.heat) for own in found):
+        return None
+    return _common(*(top_fifth(own.heat.heat) for own in found))
 
 
 def _common(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -278,7 +296,7 @@ def _mask(images: ImageSet, image_id: str, region: "Region", shape: torch.Size) 
                 f"{region}: expected a mask of the size of {image_id}, {native[2]} x {native[1]} pixels, got "
                 f"{pixels.shape[2]} x {pixels.shape[1]}"
             )
-        mask = images.fitted(pixels)[0] >= 0.5
+        mask = images.fitted(pixels).mean(0) >= 0.5
     elif isinstance(region, torch.Tensor):
         mask = region.cpu()
         if mask.dtype != torch.bool or mask.shape != shape:
@@ -297,7 +315,7 @@ def _mask(images: ImageSet, image_id: str, region: "Region", shape: torch.Size) 
 
 
 def _box(image_id: str, region: object, width: int, height: int) -> tuple[int, int, int, int]:
-    if isinstance(region, (tuple, list)) and len(region) == 4 and all(isinstance(side, int) for side in region):
+    if isinstance(region, (tuple, list)) and len(region) == 4 and all(type(side) is int for side in region):
         left, top, right, bottom = (int(side) for side in region)
         if 0 <= left < right <= width and 0 <= top < bottom <= height:
             return left, top, right, bottom

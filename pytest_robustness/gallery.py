@@ -29,6 +29,14 @@ class Gallery:
         same = sum(images for other, images in before if _test(other) == _test(nodeid))
         return max(0, min(self._limit - sum(images for _, images in before), self._per_test - same))
 
+    def allowance(self, nodeid: str) -> int:
+        """How many images this item may picture: as many as any test or, where there is no room, none.
+
+        Not what room there is just now: which of them stay is decided as they hang, and pictures before explanations, whatever
+        the item makes first.
+        """
+        return min(self._limit, self._per_test) if self.room(nodeid) else 0
+
     def take(self, nodeid: str, verdicts: "Sequence[Verdict]") -> None:
         """The item has these verdicts, with their pictures; those of a rerun replace the ones before."""
         images = sum(_images(verdict) for verdict in verdicts)

@@ -140,8 +140,8 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
         around = None if alike is None else functools.partial(_around, alike.company, trust.engine)
         # A picture of an attacked image costs another attack.
         pictured = session.settings.report is not None or session.settings.json is not None
-        room = session.gallery.room(item.nodeid) if pictured else 0
-        album = Album(limit=room, per_claim=room)
+        most = session.gallery.allowance(item.nodeid) if pictured else 0
+        album = Album(limit=most, per_claim=most)
         waive = marked(item).get("waive")
         fast = session.settings.fast
         shard = session.settings.shard if by_pairs(item) else None

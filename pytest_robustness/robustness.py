@@ -360,9 +360,10 @@ class Robustness(Judging):
         A region is a box (left, top, right, bottom), a mask or the path of one. See `attention`. Raises GateFailed where it
         is less, InputError as `attention` does.
         """
+        gate = AttendsTo(at_least)
         attention = self._attention(regions, stress, strength, by)
         missed = [(hit.image, strength) for hit in attention.hits if not hit.inside]
-        self._conclude(AttendsTo(at_least).judge(attention), stress, [strength], missed if stress is not None else ())
+        self._conclude(gate.judge(attention), stress, [strength], missed if stress is not None else ())
 
     def assert_modify_rate(
         self,

@@ -209,6 +209,16 @@ class RunningModel:
                 undo.enter_context(swapped(self._swaps))
             yield
 
+    @contextlib.contextmanager
+    def as_given(self) -> Iterator[None]:
+        """The model in eval mode and frozen, but with its own layers: for whoever looks at them. Otherwise as `running`."""
+        swaps, self._swaps = self._swaps, []
+        try:
+            with self.running():
+                yield
+        finally:
+            self._swaps = swaps
+
     def _look(self) -> None:
         if self._changes is not None:
             self._changes.look()

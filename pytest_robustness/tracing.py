@@ -14,7 +14,7 @@ from pytest_robustness.norms import length
 from pytest_robustness.traces import Ending, Frame, Trace
 from pytest_robustness.types import Attack, Batch, Images, Logits, SingleStep, fits
 
-__all__ = ["followed", "trace"]
+__all__ = ["followed", "number_of", "trace"]
 
 
 def trace(
@@ -42,7 +42,7 @@ def trace(
         )
     if not epsilon > 0:
         raise InputError(f"{attack!r}: expected an epsilon > 0 to follow the attack at, got {epsilon!r}")
-    aim = None if target is None else _number(engine, image_id, target)
+    aim = None if target is None else number_of(engine, image_id, target)
     (outcome,) = engine.evaluate([image_id]).outcomes
     batch, numbers, images = followed(engine, image_id, attack, epsilon, _wanted(steps), aim)
     logits = engine.logits(Batch(images, batch.accepted.expand(len(images), -1), (image_id,) * len(images)))
@@ -90,13 +90,13 @@ def followed(
     return batch, *track.ended(found.images)
 
 
-def _number(engine: Engine, image_id: str, target: str) -> int:
-    """The number of the class of this name; of several, the first."""
+def number_of(engine: Engine, image_id: str, target: str) -> int:
+    """The number of the class of this name, of several the first; InputError for a group, and for one that is accepted."""
     images = engine.images
     number, *others = images.indices(target)
     if images.classes[number] != target:
         raise InputError(
-            f"expected one class as the target of a trace, got {target!r}, a group of {1 + len(others)}; name one of its classes"
+            f"expected one class as the target, got {target!r}, a group of {1 + len(others)}; name one of its classes"
         )
     if number in images[image_id].labels:
         raise InputError(

@@ -176,9 +176,10 @@ def on_two_workers(project: pytest.Pytester, *arguments: str) -> Path:
 
 @pytest.mark.parametrize("how", ["--dist=load", "--robustness-xdist=load", "--dist=worksteal", "--dist=loadscope"])
 def test_two_workers_agree_with_one_process_and_together_ask_the_model_no_more(big: pytest.Pytester, how: str) -> None:
-    once = digest(alone(big))
+    # Each worker explains the failures that it pictures, of which some are dropped for those of the other.
+    once = digest(alone(big, "--robustness-explain=none"))
     single = asked(big)
-    assert digest(on_two_workers(big, how)) == once
+    assert digest(on_two_workers(big, how, "--robustness-explain=none")) == once
     assert asked(big) <= single
 
 
@@ -343,7 +344,9 @@ def test_a_shard_that_was_killed_goes_on_where_it_was_and_has_the_results_of_one
     with (big.path / "conftest.py").open("a", encoding="utf-8") as conftest:
         conftest.write(KILLED)
     (number,) = (n for n in (1, 2) if Shard(n, 2).takes("dark/dark_05.png"))
-    arguments = ("-p", "no:randomly", f"--robustness-shard={number}/2", "--robustness-json=out.json")
+    # What a picture is explained by is not kept, and asked again.
+    unexplained = "--robustness-explain=none"
+    arguments = ("-p", "no:randomly", f"--robustness-shard={number}/2", "--robustness-json=out.json", unexplained)
     assert big.runpytest_subprocess(*arguments).ret == -9
     assert main(["merge", str(big.path / "out.json")]) == 2
     assert json.loads((big.path / "out.json").read_text(encoding="utf-8"))["complete"] is False

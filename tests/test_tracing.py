@@ -157,9 +157,7 @@ def test_a_target_is_one_class(robustness: Robustness, tmp_path: Path) -> None:
     grouped = Robustness(Engine(brightness, images, device="cpu"))
     with pytest.raises(InputError) as error:
         grouped.trace("dark/0.png", PGD(), 0.01, "light")
-    assert str(error.value) == (
-        "expected one class as the target of a trace, got 'light', a group of 2; name one of its classes"
-    )
+    assert str(error.value) == ("expected one class as the target, got 'light', a group of 2; name one of its classes")
     with pytest.raises(InputError) as error:
         grouped.trace("dark/0.png", PGD(), 0.01, "brigth")
     assert str(error.value) == (
