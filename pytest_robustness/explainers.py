@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 
 from pytest_robustness.engine import Engine
-from pytest_robustness.errors import InputError
 from pytest_robustness.explained import Panel
 from pytest_robustness.explanations import AttentionRollout, Explainer, Explanation, GradCAM, Heat, Lime
 from pytest_robustness.images import data_uri, heat_uri
@@ -58,7 +57,8 @@ class Explainers:
         if probe is None:
             return False
         first = Batch(probe.to(engine.device), torch.ones(1, len(engine.images.classes)).bool(), ("",))
-        with contextlib.suppress(InputError):
+        # A model may raise anything where it is looked into.
+        with contextlib.suppress(Exception):
             engine.explained(explainer, first, torch.zeros(1, dtype=torch.long, device=engine.device))
             return True
         return False

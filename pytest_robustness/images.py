@@ -161,15 +161,15 @@ def heat_uri(heat: torch.Tensor) -> str:
     are scaled to 112 pixels on the long side: pages stay small, and heats are smooth or in superpixels.
     """
     share = heat.detach().float().cpu().clamp_min(0)
-    share = share / share.amax().clamp_min(1e-12)
     scale = 112 / max(share.shape)
     if scale < 1:
         size = [max(1, round(side * scale)) for side in share.shape]
         share = torch.nn.functional.interpolate(share[None, None], size=size, mode="area")[0, 0]
+    share = share / share.amax().clamp_min(1e-12)
     red, green, alpha = torch.full_like(share, 255), 230 * (1 - share), 255 * 0.7 * share**0.94
     levels = torch.stack([red, green, torch.zeros_like(share), alpha], 2).round().to(torch.uint8).numpy()
     stream = io.BytesIO()
-    Image.fromarray(levels, mode="RGBA").save(stream, format="PNG", optimize=True)
+    Image.fromarray(levels).save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 

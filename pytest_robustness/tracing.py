@@ -147,6 +147,6 @@ def _overlays(explainers: Explainers | None, clean: Batch, images: Images, targe
     batch = Batch(clean.images.expand(m, -1, -1, -1), clean.accepted.expand(m, -1), clean.ids * m)
     try:
         found = explainers.of(batch, images, [target] * m)
-    except InputError:
+    except Exception:  # whatever an explainer runs into: what is laid over a picture is not worth the trace
         return ("",) * m
     return [heat_uri(own.heat.heat) if speaks(own.heat) else "" for own in found]

@@ -59,9 +59,9 @@ def pictures(
 def _panels(explainers: Explainers, clean: Batch, stressed: Batch) -> tuple[Panel, ...]:
     try:
         return explainers.panels(clean, stressed.images)
-    except InputError as error:
-        # A picture is not worth the loss of the verdict.
-        return (Panel("not explained", note=str(error).partition("\n")[0]),)
+    except Exception as error:  # whatever an explainer runs into: a picture is not worth the loss of the verdict
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        return (Panel("not explained", note=f"{kind}{error}".partition("\n")[0]),)
 
 
 def pictures_towards(engine: Engine, pair: Pair, attack: Attack, epsilon: float) -> tuple[Picture, Picture]:
