@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.gates import check_share
+from pytest_robustness.gates import check_confidence, check_share
 from pytest_robustness.measurements import needed_for
 from pytest_robustness.records import Evaluation, Verdict
 from pytest_robustness.stats import lower_bound, proportion_interval
@@ -96,8 +96,7 @@ class CertifiedAtLeast:
     def __post_init__(self) -> None:
         check_share("at_least", self.at_least)
         _check_radius(self.radius)
-        if self.confidence is not None and not (_is_number(self.confidence) and 0.5 <= self.confidence < 1):
-            raise InputError(f"expected a confidence in [0.5, 1), such as 0.95, or none, got {self.confidence!r}")
+        check_confidence(self.confidence)
 
     def judge(self, certified: CertifiedAccuracy) -> Verdict:
         """The verdict on these certificates."""

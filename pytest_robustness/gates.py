@@ -16,8 +16,8 @@ from pytest_robustness.measurements import (
     needed_for,
     proportion_text,
 )
-from pytest_robustness.records import Evaluation, Ladder, Verdict, strength_text
-from pytest_robustness.stats import proportion_interval
+from pytest_robustness.records import Evaluation, Ladder, Status, Verdict, strength_text
+from pytest_robustness.stats import enough_for, lower_bound, proportion_interval
 
 __all__ = [
     "AccuracyAtLeast",
@@ -28,6 +28,8 @@ __all__ = [
     "HoldsUntil",
     "NotBrokenUpTo",
     "and_more",
+    "bound_text",
+    "check_confidence",
     "check_share",
 ]
 
@@ -46,15 +48,24 @@ class GateFailed(AssertionError):
 
 @dataclass(frozen=True)
 class AccuracyAtLeast:
-    """At least this share of the images is answered with an accepted class; abstaining counts as wrong."""
+    """At least this share of the images is answered with an accepted class; abstaining counts as wrong.
+
+    With a `confidence` in [0.5, 1), at least this share of all such images, of which these are a sample: an exact lower bound has to
+    clear the bar, and where the estimate alone does the gate is undecided.
+    """
 
     at_least: float
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         check_share("at_least", self.at_least)
+        check_confidence(self.confidence)
 
     def decided(self, evaluation: Evaluation, *, of: int) -> int | None:
         """After how many of these outcomes the verdict on `of` images stands, whatever the others are; None if it doesn't."""
+        if self.confidence is not None:
+            # It takes the bound over all of them.
+            return of if len(evaluation.outcomes) == of else None
         needed = needed_for(self.at_least, of)
         right = 0
         for k, outcome in enumerate(evaluation.outcomes, start=1):
@@ -72,15 +83,21 @@ class AccuracyAtLeast:
         missing = missing_text(evaluation, self.at_least)
         if missing:
             reason += f"\nshort by {self.at_least - k / n:.4g}: {missing}\nfurthest off: {furthest_off(evaluation)}"
+        status: Status = "fail" if missing else "pass"
+        measured = k / n
+        if self.confidence is not None:
+            measured = lower_bound(k, n, confidence=self.confidence)
+            reason += f"\n{bound_text(k, n, self.at_least, self.confidence)}"
+            status = "fail" if missing else "pass" if measured >= self.at_least else "undecided"
         reason = "\n".join([reason, *broken_by(evaluation)])
         return Verdict(
             gate="accuracy",
             claim=self._claim(evaluation),
-            status="fail" if missing else "pass",
+            status=status,
             reason=reason,
-            measured=k / n,
+            measured=measured,
             required=float(self.at_least),
-            margin=k / n - self.at_least,
+            margin=measured - self.at_least,
             n=n,
             interval=proportion_interval(k, n),
             evaluations=(evaluation,),
@@ -111,7 +128,8 @@ class AccuracyAtLeast:
         )
 
     def _claim(self, evaluation: Evaluation) -> str:
-        return f"accuracy under {evaluation.case.title} >= {self.at_least:g}"
+        sure = "" if self.confidence is None else f" at confidence {self.confidence:g}"
+        return f"accuracy under {evaluation.case.title} >= {self.at_least:g}{sure}"
 
 
 @dataclass(frozen=True)
@@ -356,3 +374,26 @@ def check_share(name: str, share: object) -> None:
     """Refuse what is no share in (0, 1] to ask for."""
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
         raise InputError(f"expected {name} to be a share in (0, 1], got {share!r}; a gate at 0 would pass every model")
+
+
+def check_confidence(confidence: object) -> None:
+    """Refuse what is neither None nor a confidence in [0.5, 1)."""
+    if confidence is None:
+        return
+    if not isinstance(confidence, (int, float)) or isinstance(confidence, bool) or not 0.5 <= confidence < 1:
+        raise InputError(f"expected a confidence in [0.5, 1), such as 0.95, or none, got {confidence!r}")
+
+
+def bound_text(k: int, n: int, bar: float, confidence: float) -> str:
+    """What k of n tell of all images: the exact lower bound and, where it is too low alone, how many images would decide."""
+    bound = lower_bound(k, n, confidence=confidence)
+    told = f"at confidence {confidence:g}, at least {bound:.4g} of all such images"
+    if bound >= bar or k / n < bar:
+        return told
+    enough = enough_for(k, n, bar, confidence=confidence)
+    remedy = (
+        f"{enough:,} images with the same accuracy would decide"
+        if enough
+        else "no number of images with this accuracy would"
+    )
+    return f"{told}\nundecided: the estimate clears the bar, its bound does not; {remedy}"

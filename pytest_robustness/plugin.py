@@ -15,7 +15,7 @@ import pytest
 
 from pytest_robustness.choosing import clean_ids, marked, matching
 from pytest_robustness.distribution import Company, Distribution
-from pytest_robustness.reporting import quiet, sentences, verdicts
+from pytest_robustness.reporting import NOTHING, nothing, quiet, sentences, verdicts
 from pytest_robustness.session import Session, Settings, add_options
 from pytest_robustness.sharing import Sharing, by_pairs
 
@@ -97,6 +97,13 @@ def robustness_device(pytestconfig: pytest.Config) -> str:
     session = pytestconfig.stash[_SESSION]
     name = session.settings.device
     device = resolve_device(name)
+    required = session.settings.require_device
+    if required and device.type != required:
+        from pytest_robustness.errors import InputError
+
+        raise InputError(
+            f"--robustness-require-device: expected a device of type {required}, got {device}; run where there is one, or leave it out"
+        )
     if device.type == "cuda" and name in ("auto", "cuda") and session.distribution.is_worker:
         import torch
 
@@ -363,6 +370,8 @@ def pytest_runtest_makereport(
             report.outcome, report.longrepr = "passed", None
             report.wasxfail = ""
         found = verdicts(item, call, made, failed=report.failed, xfail=hasattr(report, "wasxfail"))
+        if report.passed and not hasattr(report, "wasxfail") and (empty := nothing(item, made)):
+            found, report.outcome, report.longrepr = empty, "failed", NOTHING
         if found:
             runs = [] if made is None else [made.engine.provenance]
             carried = item.config.stash[_SESSION].conclude(item.nodeid, found, runs)

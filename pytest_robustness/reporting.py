@@ -18,12 +18,28 @@ if TYPE_CHECKING:
     from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
 
-__all__ = ["quiet", "sentences", "verdicts"]
+__all__ = ["NOTHING", "nothing", "quiet", "sentences", "verdicts"]
 
 _PART = (
     "a rule of its own can't be judged on a part of the pairs; judge them by assert_modify_rate or assert_mimic_rate, or leave "
     "shard='pairs' out of the marker"
 )
+
+
+NOTHING = (
+    "the test asked for robustness, and neither judged nor measured anything: a gate over nothing would pass every model; call an "
+    "assertion of robustness, or assert a measurement"
+)
+
+
+def nothing(item: pytest.Item, made: "Robustness | None") -> "Sequence[Verdict]":
+    """The error of an item that passed without a gate or a measurement; none where it has one."""
+    from pytest_robustness.records import Verdict
+
+    if made is None or made.verdicts or made.measurements:
+        return []
+    run = made.engine.provenance.key
+    return [Verdict(gate="error", claim=item.name, status="error", reason=NOTHING, test=item.nodeid, run=run)]
 
 
 def verdicts(

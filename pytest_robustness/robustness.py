@@ -93,14 +93,16 @@ class Robustness(Judging):
         strength: float = 0.0,
         *,
         at_least: float,
+        confidence: float | None = None,
         images: Chosen | None = None,
     ) -> None:
         """At least the share `at_least`, in (0, 1], of the images is answered with an accepted class.
 
-        Behind a defense, what an attack achieves that does not know of it is told beside. Raises GateFailed where it is less,
+        With a `confidence` in [0.5, 1) the share of all such images is judged, by an exact lower bound; where the estimate is high
+        enough and its bound is not, the gate is undecided, which is not green, and says how many images would decide. Behind a defense, what an attack achieves that does not know of it is told beside. Raises GateFailed where it is less,
         InputError as `accuracy` does.
         """
-        gate = AccuracyAtLeast(at_least)
+        gate = AccuracyAtLeast(at_least, confidence)
         ids = self._ids(self.engine.images if images is None else images)
         if self._fast and len(ids) > 1 and (stress is not None or self.engine.defense is not None):
             evaluation = self._until_decided(gate, ids, stress, strength)
@@ -208,10 +210,17 @@ class Robustness(Judging):
         self._conclude(gate.judge(found), attack, [at_least], broken)
 
     def assert_corruption_accuracy(
-        self, corruption: str, severity: int, *, at_least: float, images: Chosen | None = None
+        self,
+        corruption: str,
+        severity: int,
+        *,
+        at_least: float,
+        confidence: float | None = None,
+        images: Chosen | None = None,
     ) -> None:
         """`assert_accuracy` under one of the common corruptions at a severity from 1 to 5."""
-        self.assert_accuracy(Corruption(corruption), severity, at_least=at_least, images=images)
+        stress = Corruption(corruption)
+        self.assert_accuracy(stress, severity, at_least=at_least, confidence=confidence, images=images)
 
     def assert_mean_corruption_error(
         self,

@@ -74,11 +74,10 @@ OPTIONS: tuple[Option | Flag, ...] = (
     Option(
         "shard", "", "I/N", "run the I-th of N shares of the tests and images, to be joined by pytest_robustness merge"
     ),
+    Option("require-device", "", "TYPE", "refuse to run on another kind of device than this: cpu, cuda or mps"),
+    Option("min-gates", "0", "N", "fail a run that judged fewer gates than this"),
     Option(
-        "explain",
-        "failed",
-        "WHAT",
-        "say in the report why: failed (of pictured failures), all (of what passed too) or none",
+        "explain", "failed", "WHAT", "explain in the report: failed (those pictured), all (what passed too) or none"
     ),
     Option("explain-by", "auto", "METHOD", "auto, grad-cam, rollout, lime or anchors"),
     Option("explain-most", "20", "N", "the most images that are pictured and explained in all"),
@@ -120,6 +119,8 @@ class Settings:
     clear_cache: bool
     whole_chunks: bool
     shard: Shard | None
+    require_device: str
+    min_gates: int
     explain: "Explain"
     explain_by: str
     explain_most: int
@@ -182,6 +183,8 @@ class Settings:
             clear_cache=flag("cache-clear"),
             whole_chunks=choice("xdist", "chunks", "load") == "chunks",
             shard=share("shard"),
+            require_device=choice("require-device", "cpu", "cuda", "mps") if text("require-device") else "",
+            min_gates=number("min-gates", 0) or 0,
             explain=cast("Explain", choice("explain", "failed", "all", "none")),
             explain_by=choice("explain-by", "auto", "grad-cam", "rollout", "lime", "anchors"),
             explain_most=number("explain-most", 0) or 0,
@@ -365,9 +368,20 @@ class Session:
         empty = finished and self.sharing is not None and not self._config.getoption("collectonly")
         if self._verdicts or empty:
             self._write(session, complete=finished and not stopped)
+        if self.settings.min_gates and not self._config.getoption("collectonly"):
+            self._count_gates(session)
         if self._internal_error and session.exitstatus == pytest.ExitCode.OK:
             # A worker that dies while reporting can leave "no tests ran" and a green exit.
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def _count_gates(self, session: pytest.Session) -> None:
+        """Fail a run that judged fewer gates than it has to: a wrong -k, or a folder that moved, must not be green."""
+        judged = sum(verdict.gate != "error" for found in self._verdicts.values() for verdict in found)
+        if judged < self.settings.min_gates:
+            wanted = "1 gate" if self.settings.min_gates == 1 else f"{self.settings.min_gates} gates"
+            self._notes.append(f"--robustness-min-gates: expected at least {wanted} to be judged, got {judged}")
+            if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write(self, session: pytest.Session, *, complete: bool) -> None:
         from pytest_robustness.report.files import written
@@ -383,6 +397,10 @@ class Session:
             session.exitstatus = session.exitstatus or pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
+        if self._results is None and self._notes:
+            terminalreporter.section("robustness")
+            for note in self._notes:
+                terminalreporter.write_line(note)
         if self._results is None or not (self._verdicts or self._notes):
             if self.settings.json is not None or self.settings.report is not None:
                 terminalreporter.write_line("robustness: no gate was judged, so nothing was written")

@@ -4,7 +4,17 @@ import functools
 
 from scipy.special import bdtr, betaincinv, ndtri
 
-__all__ = ["lower_bound", "mcnemar", "mcnemar_gain", "normal_quantile", "proportion_interval", "upper_bound"]
+__all__ = [
+    "enough_for",
+    "lower_bound",
+    "mcnemar",
+    "mcnemar_gain",
+    "normal_quantile",
+    "proportion_interval",
+    "upper_bound",
+]
+
+_MOST = 10_000_000
 
 
 @functools.lru_cache(maxsize=4096)
@@ -34,6 +44,27 @@ def upper_bound(k: int, n: int, *, confidence: float) -> float:
     """`lower_bound` from above: with probability at least `confidence`, the true proportion is not above it."""
     _check(k, n, confidence)
     return 1.0 if k == n else float(betaincinv(k + 1, n - k, confidence))
+
+
+def enough_for(k: int, n: int, bar: float, *, confidence: float) -> int | None:
+    """So many trials, with as large a share of successes as k of n, bring `lower_bound` to the bar; None where none do.
+
+    That is where the share is not above the bar, and where it would take more than ten million.
+    """
+    if k / n <= bar:
+        return None
+    low, high = n, n
+    while lower_bound(k * high // n, high, confidence=confidence) < bar:
+        low, high = high, 2 * high
+        if high > _MOST:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if lower_bound(k * middle // n, middle, confidence=confidence) < bar:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def normal_quantile(share: float) -> float:

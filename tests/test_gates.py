@@ -16,6 +16,7 @@ from pytest_robustness.gates import (
 )
 from pytest_robustness.measurements import Accuracy, BreakingPoints, CorruptionErrors, SmallestEpsilons
 from pytest_robustness.records import Case, Evaluation, Ladder, Outcome, Verdict
+from pytest_robustness.stats import lower_bound
 
 CASE = Case("FGSM()", "epsilon", 2 / 255)
 
@@ -57,6 +58,52 @@ def test_an_accuracy_that_clears_the_bar_passes() -> None:
         interval=(pytest.approx(0.4439045376923585), pytest.approx(0.9747892736731665)),
         evaluations=(evaluation(8, 2),),
     )
+
+
+def test_at_a_confidence_the_exact_bound_has_to_clear_the_bar() -> None:
+    """Of 1000 images, 800: the one-sided 95 % bound of Clopper and Pearson is 0.77805."""
+    verdict = AccuracyAtLeast(0.75, confidence=0.95).judge(evaluation(800, 200))
+    assert (verdict.status, verdict.claim) == (
+        "pass",
+        "accuracy under FGSM() at epsilon 2/255 >= 0.75 at confidence 0.95",
+    )
+    assert verdict.measured == pytest.approx(0.7780486, abs=1e-6)
+    assert verdict.margin == pytest.approx(0.0280486, abs=1e-6)
+    assert verdict.reason == (
+        "accuracy 0.8 (800 of 1000, 95 % interval 0.774 to 0.824), required >= 0.75\n"
+        "at confidence 0.95, at least 0.778 of all such images"
+    )
+
+
+def test_an_estimate_whose_bound_is_too_low_is_undecided_and_says_how_many_images_would_decide() -> None:
+    verdict = AccuracyAtLeast(0.75, confidence=0.95).judge(evaluation(80, 20))
+    assert verdict.status == "undecided"
+    assert verdict.reason.splitlines()[1:] == [
+        "at confidence 0.95, at least 0.7228 of all such images",
+        "undecided: the estimate clears the bar, its bound does not; 225 images with the same accuracy would decide",
+    ]
+    assert lower_bound(180, 225, confidence=0.95) >= 0.75 > lower_bound(179, 224, confidence=0.95)
+    just = AccuracyAtLeast(0.8, confidence=0.95).judge(evaluation(80, 20))
+    assert just.reason.endswith("its bound does not; no number of images with this accuracy would")
+
+
+def test_an_estimate_below_the_bar_fails_at_any_confidence() -> None:
+    verdict = AccuracyAtLeast(0.9, confidence=0.5).judge(evaluation(80, 20))
+    assert verdict.status == "fail"
+    assert "short by 0.1: 10 more images have to hold" in verdict.reason
+
+
+def test_at_a_confidence_it_takes_all_images_to_decide() -> None:
+    gate, every = AccuracyAtLeast(0.5, confidence=0.9), evaluation(10, 0)
+    assert gate.decided(every, of=12) is None
+    assert gate.decided(every, of=10) == 10
+
+
+@pytest.mark.parametrize("confidence", [0.4, 1, 95, True, "0.95", float("nan")])
+def test_what_is_no_confidence_is_refused(confidence: float) -> None:
+    with pytest.raises(InputError) as error:
+        AccuracyAtLeast(0.5, confidence)
+    assert str(error.value) == f"expected a confidence in [0.5, 1), such as 0.95, or none, got {confidence!r}"
 
 
 def test_an_accuracy_below_the_bar_says_how_many_images_are_missing_and_which_are_furthest_off() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_robustness.doubts import CHECKS
+from pytest_robustness.reporting import NOTHING
 
 HOLDS = """
 from pytest_robustness import Blend
@@ -630,3 +631,49 @@ def test_the_plugin_can_be_switched_off(project: pytest.Pytester) -> None:
     project.makepyfile("def test_it(): pass")
     result = run(project, "-p", "no:robustness", "--help")
     assert "--robustness-seed" not in result.stdout.str()
+
+
+def test_a_test_that_judges_and_measures_nothing_is_no_green_one(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "import pytest\n"
+        "def test_forgot(robustness):\n    assert robustness is not None\n"
+        "def test_skipped(robustness):\n    pytest.skip('not today')\n"
+        "def test_measured(robustness):\n    assert robustness.accuracy() == 1\n"
+    )
+    result = run(project, "--robustness-json=out.json")
+    result.assert_outcomes(passed=1, failed=1, skipped=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"*{NOTHING}"])
+    (error,) = (verdict for verdict in results(project)["verdicts"] if verdict["status"] == "error")
+    assert (error["claim"], error["reason"]) == ("test_forgot", NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("least", "select", "code"),
+    [("1", "measured", 0), ("2", "measured", 1), ("1", "nobody", 1), ("0", "nobody", 5)],
+)
+def test_a_run_that_judged_too_few_gates_is_not_green(
+    project: pytest.Pytester, least: str, select: str, code: int
+) -> None:
+    project.makepyfile("def test_measured(robustness):\n    robustness.assert_accuracy(at_least=1)\n")
+    result = run(project, f"--robustness-min-gates={least}", "-k", select)
+    assert result.ret == code
+    if code == 1:
+        wanted = "1 gate" if least == "1" else "2 gates"
+        judged = int(select == "measured")
+        result.stdout.fnmatch_lines([f"--robustness-min-gates: expected at least {wanted} to be judged, got {judged}"])
+
+
+def test_another_device_than_the_required_one_is_refused(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_it(robustness):\n    robustness.assert_accuracy(at_least=1)\n")
+    run(project, "--robustness-require-device=cpu", "--robustness-device=cpu").assert_outcomes(passed=1)
+    result = run(project, "--robustness-require-device=cuda", "--robustness-device=cpu")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "--robustness-require-device: expected a device of type cuda, got cpu; run where there is one, or leave it out"
+        ]
+    )
+    refused = run(project, "--robustness-require-device=gpu")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(["*--robustness-require-device: expected cpu, cuda or mps, got 'gpu'*"])

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from pytest_robustness.stats import (
+    enough_for,
     lower_bound,
     mcnemar,
     mcnemar_gain,
@@ -271,3 +272,18 @@ def test_the_quantile_of_a_lower_bound_is_the_certified_radius_by_sigma(
     k: int, n: int, alpha: float, radius: float
 ) -> None:
     assert normal_quantile(lower_bound(k, n, confidence=1 - alpha)) == pytest.approx(radius, abs=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n", "bar"), [(80, 100, 0.75), (9, 10, 0.5), (1, 1, 0.9), (55, 100, 0.54)])
+def test_so_many_trials_bring_the_bound_to_the_bar_and_one_fewer_does_not(k: int, n: int, bar: float) -> None:
+    enough = enough_for(k, n, bar, confidence=0.95)
+    assert enough is not None
+    assert lower_bound(k * enough // n, enough, confidence=0.95) >= bar
+    if enough > n:
+        assert lower_bound(k * (enough - 1) // n, enough - 1, confidence=0.95) < bar
+
+
+def test_no_number_of_trials_brings_the_bound_to_the_share_itself() -> None:
+    assert enough_for(80, 100, 0.8, confidence=0.95) is None
+    assert enough_for(80, 100, 0.81, confidence=0.95) is None
+    assert enough_for(500_001, 1_000_000, 0.5, confidence=0.95) is None
