@@ -1,4 +1,4 @@
-"""`python -m pytest_robustness merge`: what is done with results when no test runs."""
+"""`python -m pytest_robustness merge` and `report`: what is done with results when no test runs."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.merging import Part, merged
+from pytest_robustness.merging import Part, merged, read_results
 from pytest_robustness.report.files import written
 from pytest_robustness.report.text import gate_table
 
@@ -17,20 +17,20 @@ _OK, _FAILED, _REFUSED, _NOT_WRITTEN, _NOTHING = 0, 1, 2, 3, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Join the results of shards; returns pytest's exit status.
+    """Join the results of shards, or show results again in other formats; returns pytest's exit status.
 
     0 where every gate passed, 1 where one did not or, with --partial, where shards are missing, 2 for results that don't
     belong together, 3 where a file can't be written, 5 where no gate was judged.
     """
     given = _parser().parse_args(arguments)
     try:
-        results = merged([Part.read(path) for path in given.files], partial=given.partial, runs=given.runs)
+        results = given.results(given)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return _REFUSED
     sys.stdout.writelines(f"{line}\n" for line in gate_table(results))
     try:
-        for note in written(results, json=given.output, report=given.report):
+        for note in written(results, json=given.output, report=given.report, markdown=given.markdown):
             sys.stdout.write(f"{note}\n")
     except OSError as error:
         sys.stderr.write(f"could not write {error.filename}: {error.strerror}\n")
@@ -42,7 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_robustness")
-    commands = parser.add_subparsers(required=True, metavar="merge")
+    commands = parser.add_subparsers(required=True, metavar="merge|report")
+    again = commands.add_parser(
+        "report",
+        help="show results again, in other formats",
+        description="Show the results that --robustness-json or merge wrote again, in other formats.",
+    )
+    again.add_argument("file", type=Path, metavar="RESULTS", help="the results of a run")
+    again.set_defaults(results=lambda given: read_results(given.file))
     merge = commands.add_parser(
         "merge",
         help="join the results of runs with --robustness-shard",
@@ -52,7 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="write the joined results as JSON to this file"
     )
-    merge.add_argument("--report", type=Path, metavar="FILE", help="write the report, one HTML page, to this file")
+    again.set_defaults(output=None)
+    merge.set_defaults(
+        results=lambda given: merged([Part.read(path) for path in given.files], partial=given.partial, runs=given.runs)
+    )
+    for command in (again, merge):
+        command.add_argument(
+            "--report", type=Path, metavar="FILE", help="write the report, one HTML page, to this file"
+        )
+        command.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary in Markdown to this file")
     merge.add_argument("--partial", action="store_true", help="join what there is; never green")
     merge.add_argument(
         "--runs",

@@ -18,11 +18,21 @@ from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Matrix, Provenance, Results, Verdict
 from pytest_robustness.shards import Shard
 
-__all__ = ["Part", "merged"]
+__all__ = ["Part", "merged", "read_results"]
 
 # On what device a shard runs, how its model is run there, and where its images lie are its own matter.
 _OF_A_SESSION = ("versions", "precision")
 _OF_A_TEST = ("model", "model_digest", "images_digest", "n", "classes", "seed")
+
+
+def read_results(path: Path, what: str = "results") -> Results:
+    """The results in this file. Raises InputError, saying what was expected, where it can't be read."""
+    try:
+        return Results.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected {what}, got no file ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +45,7 @@ class Part:
     @classmethod
     def read(cls, path: Path) -> "Part":
         """The results in this file. Raises InputError where it can't be read, and where it has none of a shard."""
-        try:
-            results = Results.from_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: expected the results of a shard, got no file ({error.strerror})") from None
-        except ValueError as error:
-            raise InputError(f"{path}: {error}") from None
+        results = read_results(path, "the results of a shard")
         if results.shard is None:
             raise InputError(
                 f"{path}: expected the results of a shard, got those of a whole run; write them with --robustness-shard=I/N"

@@ -41,6 +41,13 @@ def draw_grey(path: Path, level: int, size: int = 16) -> None:
     Image.new("RGB", (size, size), (level, level, level)).save(path)
 
 
+@pytest.fixture(autouse=True)
+def not_on_github(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs within a test are no step of the job that runs the tests."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project with a model of brightness and six pictures, three dark ones and three bright ones.

@@ -1,18 +1,27 @@
 """Results on their way into files."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pytest_robustness.records import Results, path_text
+from pytest_robustness.report.markdown import SUMMARY_BYTES, annotations, summary
 
 __all__ = ["write_whole", "written"]
 
 
-def written(results: Results, *, json: Path | None, report: Path | None) -> Iterator[str]:
-    """Write the results as JSON and as a page, as far as files are named; tells of each when it is there.
+def written(
+    results: Results,
+    *,
+    json: Path | None,
+    report: Path | None,
+    markdown: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Iterator[str]:
+    """Write the results as JSON, as a page and as Markdown, as far as files are named; tells of each when it is there.
 
-    Raises OSError where one can't be written.
+    On GitHub, which names a file for it in the `environment`, a summary is added to that of the step, and what is told has an
+    annotation for each gate that did not pass. Raises OSError where one can't be written.
     """
     if json is not None:
         write_whole(json, results.to_json())
@@ -22,6 +31,16 @@ def written(results: Results, *, json: Path | None, report: Path | None) -> Iter
 
         write_whole(report, render(results))
         yield f"report: {path_text(report)}"
+    if markdown is not None:
+        write_whole(markdown, summary(results))
+        yield f"summary: {path_text(markdown)}"
+    step = environment.get("GITHUB_STEP_SUMMARY", "")
+    if step:
+        used = os.path.getsize(step) if os.path.exists(step) else 0
+        with open(step, "a", encoding="utf-8") as file:
+            file.write(summary(results, limit=SUMMARY_BYTES - used))
+    if environment.get("GITHUB_ACTIONS") == "true":
+        yield from annotations(results)
 
 
 def write_whole(path: Path, text: str) -> None:
