@@ -34,10 +34,10 @@ NOTHING = (
 
 def nothing(item: pytest.Item, made: "Robustness | None") -> "Sequence[Verdict]":
     """The error of an item that passed without a gate or a measurement; none where it has one."""
-    from pytest_robustness.records import Verdict
-
     if made is None or made.verdicts or made.measurements:
         return []
+    from pytest_robustness.records import Verdict
+
     run = made.engine.provenance.key
     return [Verdict(gate="error", claim=item.name, status="error", reason=NOTHING, test=item.nodeid, run=run)]
 
@@ -63,12 +63,13 @@ def verdicts(
     if made is not None and made.measurements:
         found[-1] = _showing(found[-1], made)
     run = made.engine.provenance.key if made is not None and found else ""
+    waits = made is not None and made.shard is not None
     return [
         dataclasses.replace(
             v,
             test=item.nodeid,
             run=run,
-            expected=v.status != "pass" and (xfail if v.status == "undecided" else not failed),
+            expected=v.status != "pass" and (xfail if waits and v.status == "undecided" else not failed),
         )
         for v in found
     ]

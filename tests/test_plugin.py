@@ -677,3 +677,30 @@ def test_another_device_than_the_required_one_is_refused(project: pytest.Pyteste
     refused = run(project, "--robustness-require-device=gpu")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     refused.stderr.fnmatch_lines(["*--robustness-require-device: expected cpu, cuda or mps, got 'gpu'*"])
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "def test_it(robustness):\n    with pytest.raises(GateFailed):\n        robustness.assert_accuracy(at_least=0.95, confidence=0.9)\n",
+        "@pytest.mark.xfail\ndef test_it(robustness):\n    robustness.assert_accuracy(at_least=0.95, confidence=0.9)\n",
+    ],
+    ids=["caught", "marked"],
+)
+def test_an_undecided_gate_that_the_test_expects_is_told_apart(project: pytest.Pytester, test: str) -> None:
+    """Of six images all are right: at confidence 0.9 that is 0.68 of all such images."""
+    project.makepyfile(f"import pytest\nfrom pytest_robustness import GateFailed\n{test}")
+    result = run(project, "--robustness-json=out.json")
+    assert result.ret == pytest.ExitCode.OK
+    (verdict,) = results(project)["verdicts"]
+    assert (verdict["status"], verdict["expected"]) == ("undecided", True)
+    result.stdout.fnmatch_lines(["0 gates passed, 1 failed as expected"])
+
+
+def test_an_undecided_gate_is_not_green(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_it(robustness):\n    robustness.assert_accuracy(at_least=0.95, confidence=0.9)\n")
+    result = run(project, "--robustness-json=out.json")
+    result.assert_outcomes(failed=1)
+    (verdict,) = results(project)["verdicts"]
+    assert (verdict["status"], verdict["expected"]) == ("undecided", False)
+    result.stdout.fnmatch_lines(["1 of 1 gates not passed"])

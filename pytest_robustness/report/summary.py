@@ -54,7 +54,7 @@ def rows(results: Results) -> tuple[Row, ...]:
         # Errors and rules of different items have claims of their own; the test holds them together.
         claim = verdict.claim if verdict.gate not in ("error", "own-rule") else ""
         groups[verdict.test.partition("[")[0], claim, verdict.run].append(verdict)
-    made = [_row(tuple(group)) for group in groups.values()]
+    made = [_row(tuple(group), waits=results.shard is not None) for group in groups.values()]
     return tuple(sorted(made, key=lambda row: (row.expected, _WORST_FIRST.index(row.status))))
 
 
@@ -87,7 +87,8 @@ def libraries(results: Results, run: Provenance) -> tuple[str, ...]:
     return tuple(sorted(named - {""}))
 
 
-def _row(verdicts: tuple[Verdict, ...]) -> Row:
+def _row(verdicts: tuple[Verdict, ...], *, waits: bool) -> Row:
+    """The row of a gate; what is undecided `waits` for the other shards of a run that has some."""
     status = min((verdict.status for verdict in verdicts), key=_WORST_FIRST.index)
     first, passed = verdicts[0], sum(verdict.status == "pass" for verdict in verdicts)
     interval = ""
@@ -108,7 +109,7 @@ def _row(verdicts: tuple[Verdict, ...]) -> Row:
         margin="-" if margin is None else f"{margin:+.4g}",
         interval=interval,
         verdicts=verdicts,
-        expected=status != "undecided" and bool(bad) and all(verdict.expected for verdict in bad),
+        expected=not (waits and status == "undecided") and bool(bad) and all(verdict.expected for verdict in bad),
     )
 
 
