@@ -6,7 +6,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.records import Case
 from pytest_robustness.types import Attack, Borrowed, Defense, Perturbation, fits, grades_of
 
-__all__ = ["case_of"]
+__all__ = ["case_of", "is_number"]
 
 
 def case_of(stress: Attack | Perturbation | None, strength: float, defense: Defense | None) -> Case:
@@ -40,7 +40,7 @@ def _check_settings(settings: object, fits: bool, kind: str, examples: str) -> N
 
 
 def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
-    if not _is_number(strength) or not 0 <= strength <= stress.limit:
+    if not is_number(strength) or not 0 <= strength <= stress.limit:
         upper = "" if math.isinf(stress.limit) else f" in [0, {stress.limit:g}]"
         # The sigma of a blur is in pixels, and has no largest one.
         of_values = stress.unit == "epsilon" or (stress.unit == "sigma" and stress.limit == 1)
@@ -48,7 +48,7 @@ def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
         at_least = " >= 0" if math.isinf(stress.limit) else ""
         hint = (
             f"; did you mean {strength:g}/255?"
-            if stress.unit == "epsilon" and _is_number(strength) and strength > 1
+            if stress.unit == "epsilon" and is_number(strength) and strength > 1
             else ""
         )
         raise InputError(f"{stress!r}: expected {stress.unit}{upper}{at_least}{scale}, got {strength!r}{hint}")
@@ -58,5 +58,6 @@ def _check_strength(stress: Attack | Perturbation, strength: float) -> None:
         raise InputError(f"{stress!r}: expected {stress.unit} {', '.join(others)} or {last}, got {strength!r}")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is an int or a float, and no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -107,8 +107,9 @@ class Judging(Explaining):
             )
         views: tuple[Picture, ...] = ()
         if stress is not None and (verdict.status != "pass" or self._explain == "all"):
-            passed = [(image_id, max(strengths)) for image_id in _images(verdict)]
-            chosen = worst if verdict.status != "pass" else worst or passed
+            chosen = worst
+            if verdict.status == "pass" and not worst:
+                chosen = [(image_id, max(strengths)) for image_id in _images(verdict)]
             shown = chosen[: self._album.take(verdict.claim, len(chosen))]
             why = None if self._explain == "none" else self._explainers(self._by)
             made = (pictures(self.engine, image, stress, strength, why) for image, strength in shown)

@@ -12,7 +12,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import BatchClassifier, Defense, Goal, Images, Logits, Loss
 
-__all__ = ["Elected", "Polled", "asked"]
+__all__ = ["Elected", "Polled", "asked", "tally"]
 
 
 def asked(classifier: BatchClassifier, views: torch.Tensor) -> torch.Tensor:
@@ -21,6 +21,12 @@ def asked(classifier: BatchClassifier, views: torch.Tensor) -> torch.Tensor:
     rows = torch.arange(n, device=views.device).repeat(v)
     parts = zip(*(torch.split(own, classifier.at_a_time) for own in (rows, views.flatten(0, 1))), strict=True)
     return torch.cat([classifier.select(own)(shown) for own, shown in parts]).reshape(v, n, -1)
+
+
+def tally(answers: torch.Tensor, k: int) -> torch.Tensor:
+    """How often each of k classes is among the answers of each row: (n, m) int64 -> (n, k) int64."""
+    counts = torch.zeros(len(answers), k, dtype=torch.long, device=answers.device)
+    return counts.scatter_add_(1, answers, torch.ones_like(answers))
 
 
 @dataclass(frozen=True, eq=False)

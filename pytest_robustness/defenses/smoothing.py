@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from pytest_robustness.cases import is_number
+from pytest_robustness.defenses.elections import tally
 from pytest_robustness.defenses.filters import Filter, check_filter, filtered, name_of
 from pytest_robustness.errors import InputError
 from pytest_robustness.seeding import Streams
@@ -43,13 +45,13 @@ class RandomizedSmoothing:
     denoiser: Filter = None
 
     def __post_init__(self) -> None:
-        if not (_is_number(self.sigma) and 0 < self.sigma < math.inf):
+        if not (is_number(self.sigma) and 0 < self.sigma < math.inf):
             raise InputError(f"{self!r}: expected sigma > 0 on the [0, 1] pixel scale, got {self.sigma!r}")
         for name in ("n", "n0"):
             count = getattr(self, name)
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise InputError(f"{self!r}: expected {name} to be a whole number of draws >= 1, got {count!r}")
-        if not (_is_number(self.alpha) and 0 < self.alpha < 0.5):
+        if not (is_number(self.alpha) and 0 < self.alpha < 0.5):
             raise InputError(
                 f"{self!r}: expected alpha, the chance of a wrong certificate, in (0, 0.5), got {self.alpha!r}"
             )
@@ -184,10 +186,4 @@ def _said(classifier: BatchClassifier, rows: torch.Tensor, copies: torch.Tensor)
     owners = rows.repeat_interleave(m)
     parts = zip(*(torch.split(own, classifier.at_a_time) for own in (owners, copies.flatten(0, 1))), strict=True)
     logits = torch.cat([classifier.select(own)(shown) for own, shown in parts])
-    answers = logits.argmax(1).reshape(n, m)
-    counts = torch.zeros(n, logits.shape[1], dtype=torch.long, device=logits.device)
-    return counts.scatter_add_(1, answers, torch.ones_like(answers))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return tally(logits.argmax(1).reshape(n, m), logits.shape[1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pytest_robustness.defenses.elections import asked
+from pytest_robustness.defenses.elections import asked, tally
 from pytest_robustness.defenses.filters import Filter, check_filter, filtered, name_of
 from pytest_robustness.errors import InputError
 from pytest_robustness.perturbations.blur import gaussian_blur
@@ -125,9 +125,7 @@ def by_majority(classifier: BatchClassifier, views: torch.Tensor) -> Decision:
     """The decision of a vote over these views, (v, n, c, h, w)."""
     logits = asked(classifier, views)
     votes = logits.argmax(2)
-    counts = torch.zeros_like(logits[0], dtype=torch.long)
-    counts.scatter_add_(1, votes.T, torch.ones_like(votes.T))
-    return Decision(majority(votes), counts, torch.full_like(votes[0], len(votes)), votes)
+    return Decision(majority(votes), tally(votes.T, logits.shape[2]), torch.full_like(votes[0], len(votes)), votes)
 
 
 def majority(votes: Votes) -> torch.Tensor:
