@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_robustness.errors import InputError
+from pytest_robustness.formats import FORMATS
 from pytest_robustness.merging import Part, merged, read_results
 from pytest_robustness.report.files import written
 from pytest_robustness.report.text import gate_table
@@ -29,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return _REFUSED
     sys.stdout.writelines(f"{line}\n" for line in gate_table(results))
+    files = {known.name: path for known in FORMATS if (path := getattr(given, known.name.replace("-", "_")))}
     try:
-        for note in written(results, json=given.output, report=given.report, markdown=given.markdown):
+        for note in written(results, files):
             sys.stdout.write(f"{note}\n")
     except OSError as error:
         sys.stderr.write(f"could not write {error.filename}: {error.strerror}\n")
@@ -57,17 +59,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     merge.add_argument("files", nargs="+", type=Path, metavar="SHARD", help="the results of a shard")
     merge.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="write the joined results as JSON to this file"
+        "-o", "--output", type=Path, metavar="FILE", dest="json", help="write the joined results as JSON to this file"
     )
-    again.set_defaults(output=None)
+    again.set_defaults(json=None)
     merge.set_defaults(
         results=lambda given: merged([Part.read(path) for path in given.files], partial=given.partial, runs=given.runs)
     )
     for command in (again, merge):
-        command.add_argument(
-            "--report", type=Path, metavar="FILE", help="write the report, one HTML page, to this file"
-        )
-        command.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary in Markdown to this file")
+        for known in FORMATS:
+            if known.name != "json":
+                command.add_argument(
+                    f"--{known.name}", type=Path, metavar="FILE", help=f"write {known.what} to this file"
+                )
     merge.add_argument("--partial", action="store_true", help="join what there is; never green")
     merge.add_argument(
         "--runs",

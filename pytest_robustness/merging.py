@@ -15,7 +15,8 @@ from pytest_robustness.gallery import Gallery
 from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.matrices import merged as sum_of
 from pytest_robustness.rate_gates import RateAtMost
-from pytest_robustness.records import Matrix, Provenance, Results, Verdict
+from pytest_robustness.records import Matrix, Provenance, Verdict
+from pytest_robustness.results import Results
 from pytest_robustness.shards import Shard
 
 __all__ = ["Part", "merged", "read_results"]

@@ -16,7 +16,8 @@ import pytest
 from pytest_robustness.choosing import clean_ids, marked, matching
 from pytest_robustness.distribution import Company, Distribution
 from pytest_robustness.reporting import NOTHING, nothing, quiet, sentences, verdicts
-from pytest_robustness.session import Session, Settings, add_options
+from pytest_robustness.session import Session
+from pytest_robustness.settings import Settings, add_options
 from pytest_robustness.sharing import Sharing, by_pairs
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
         alike = item.stash.get(_ALIKE, None)
         around = None if alike is None else functools.partial(_around, alike.company, trust.engine)
         # A picture of an attacked image costs another attack.
-        pictured = session.settings.report is not None or session.settings.json is not None
+        pictured = bool({"report", "json"} & set(session.settings.files))
         most = session.gallery.allowance(item.nodeid) if pictured else 0
         album = Album(limit=most, per_claim=most)
         waive = marked(item).get("waive")

@@ -39,5 +39,13 @@ def provenance(running: RunningModel, images: ImageSet, device: str, seed: int) 
             ("pytest-robustness", version("pytest-robustness")),
             ("python", platform.python_version()),
             ("torch", torch.__version__),
+            *((name, version(name)) for name in ("numpy", "pillow", "scipy")),
         ),
+        machine=_machine(device),
     )
+
+
+def _machine(device: str) -> str:
+    """The operating system and the processors, as far as their names are known."""
+    known = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{torch.cuda.get_device_name(device)}, {known}" if device.startswith("cuda") else known

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pytest_robustness.errors import InputError
+from pytest_robustness.charts import Chart
 from pytest_robustness.explained import Explained, Picture
-from pytest_robustness.shards import Shard
 from pytest_robustness.traces import Trace
 
 __all__ = [
-    "SCHEMA",
     "Case",
     "Choice",
     "Doubt",
@@ -31,7 +29,6 @@ __all__ = [
     "Outcome",
     "Pair",
     "Provenance",
-    "Results",
     "Status",
     "Verdict",
     "from_builtin",
@@ -40,7 +37,6 @@ __all__ = [
     "to_builtin",
 ]
 
-SCHEMA = "pytest-robustness/1"
 Status = Literal["pass", "fail", "undecided", "untrusted", "error"]
 Choice = Literal["all", "drawn", "given"]
 """Which pairs of an image and a target: of every other class, of a balanced sample of them, or those that were named."""
@@ -230,7 +226,8 @@ class Matrix:
 class Provenance:
     """What the numbers were measured on: without it they can't be compared with anything.
 
-    `precision` is that of the search of attacks; `execution` says how the model was run, and why not faster.
+    `precision` is that of the search of attacks; `execution` says how the model was run, and why not faster;
+    `machine` names the operating system and the processors.
     """
 
     model: str
@@ -244,6 +241,7 @@ class Provenance:
     precision: str
     execution: str
     versions: tuple[tuple[str, str], ...]
+    machine: str = ""
 
     @functools.cached_property
     def key(self) -> str:
@@ -272,8 +270,8 @@ class Verdict:
     the bar is cleared, in the unit of the gate) are None where the gate measured nothing, as in an error.
     `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
-    through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces` and
-    `explained` are those that the test made beside it.
+    through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces`,
+    `explained` and `charts` are those that the test made beside it. `reproduce` is the command that judges it again.
     """
 
     gate: str
@@ -294,68 +292,11 @@ class Verdict:
     doubts: tuple[Doubt, ...] = ()
     traces: tuple[Trace, ...] = ()
     explained: tuple[Explained, ...] = ()
+    charts: tuple[Chart, ...] = ()
     test: str = ""
     run: str = ""
     expected: bool = False
-
-
-@dataclass(frozen=True)
-class Results:
-    """All verdicts of one session, in the order of the tests' node ids, with the provenances they refer to.
-
-    `complete` is False when the session stopped early. `shard` is the share of the tests that it ran, None where it ran
-    all of them.
-    """
-
-    verdicts: tuple[Verdict, ...] = ()
-    runs: tuple[Provenance, ...] = ()
-    complete: bool = True
-    shard: Shard | None = None
-
-    @property
-    def failed(self) -> tuple[Verdict, ...]:
-        """The verdicts that are not green and that no test expected; those that are `open` have not failed."""
-        green = ("pass",) if self.shard is None else ("pass", "undecided")
-        return tuple(v for v in self.verdicts if v.status not in green and not v.expected)
-
-    @property
-    def open(self) -> tuple[Verdict, ...]:
-        """The verdicts of a shard that fall when it is merged with the others, and not before."""
-        return () if self.shard is None else tuple(v for v in self.verdicts if v.status == "undecided")
-
-    def to_json(self) -> str:
-        """A versioned JSON document, the same bytes for the same results."""
-        document = {
-            "schema": SCHEMA,
-            "complete": self.complete,
-            **({} if self.shard is None else {"shard": to_builtin(self.shard)}),
-            "runs": {run.key: to_builtin(run) for run in self.runs},
-            "verdicts": [to_builtin(verdict) for verdict in self.verdicts],
-        }
-        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "Results":
-        """What `to_json` wrote, back as records.
-
-        Raises InputError where the text is not such a document or is of another schema version.
-        """
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"expected a results document as JSON, got something else ({error})") from None
-        found = document.get("schema") if isinstance(document, dict) else None
-        if found != SCHEMA:
-            raise InputError(f"expected results of schema {SCHEMA!r}, got {found!r}; write them anew with this version")
-        try:
-            verdicts = tuple(from_builtin(Verdict, row) for row in document["verdicts"])
-            runs = tuple(from_builtin(Provenance, run) for run in document["runs"].values())
-            shard = from_builtin(Shard, document["shard"]) if "shard" in document else None
-            return cls(verdicts, runs, complete=document["complete"], shard=shard)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"expected results as this version writes them, got others ({error}); write them anew"
-            ) from None
+    reproduce: str = ""
 
 
 def to_builtin(value: Any) -> Any:

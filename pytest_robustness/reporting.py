@@ -63,12 +63,14 @@ def verdicts(
     if made is not None and made.measurements:
         found[-1] = _showing(found[-1], made)
     run = made.engine.provenance.key if made is not None and found else ""
+    command = "" if made is None else _command(item, made)
     waits = made is not None and made.shard is not None
     return [
         dataclasses.replace(
             v,
             test=item.nodeid,
             run=run,
+            reproduce=command,
             expected=v.status != "pass" and (xfail if waits and v.status == "undecided" else not failed),
         )
         for v in found
@@ -77,12 +79,14 @@ def verdicts(
 
 def _showing(verdict: "Verdict", made: "Robustness") -> "Verdict":
     """The verdict with the traces, explanations and matrices that were measured beside it."""
+    from pytest_robustness.charts import Charted
     from pytest_robustness.explained import Explained
     from pytest_robustness.matrices import TargetedMatrix
     from pytest_robustness.traces import Trace
 
     traces = tuple(measurement for measurement in made.measurements if isinstance(measurement, Trace))
     explained = tuple(measurement for measurement in made.measurements if isinstance(measurement, Explained))
+    charts = tuple(own.chart for own in made.measurements if isinstance(own, Charted))
     measured = (own.record for own in made.measurements if isinstance(own, TargetedMatrix))
     judged = {matrix for own in made.verdicts for matrix in own.matrices}
     matrices = tuple(matrix for matrix in dict.fromkeys(measured) if matrix not in judged)
@@ -91,6 +95,7 @@ def _showing(verdict: "Verdict", made: "Robustness") -> "Verdict":
         verdict,
         traces=traces,
         explained=explained,
+        charts=charts,
         matrices=verdict.matrices + matrices,
         pictures=verdict.pictures + views,
     )
@@ -155,10 +160,15 @@ def sentences(
     if frames:
         lines.append(f"at {Path(frames[-1].path).name}:{lineno}")
     if isinstance(raised, GateFailed) and made is not None:
-        lines.append(f"reproduce: pytest {shlex.quote(item.nodeid)} --robustness-seed={made.engine.seed}")
+        lines.append(f"reproduce: {_command(item, made)}")
     entry = ReprEntryNative([f"{line}\n" for line in lines])
     crash = ReprFileLocation(str(item.path), lineno, lines[0])
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
+
+
+def _command(item: pytest.Item, made: "Robustness") -> str:
+    """What runs this item again, and nothing else, as it was."""
+    return f"pytest {shlex.quote(item.nodeid)} --robustness-seed={made.engine.seed}"
 
 
 def _is_users(path: Path, item: pytest.Item) -> bool:

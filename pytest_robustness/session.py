@@ -1,197 +1,36 @@
-"""What one pytest session knows: its settings, its engines, and its verdicts on their way to the files.
+"""What one pytest session knows: its engines, and its verdicts on their way to the files.
 
 Nothing heavy is imported here, as in the plugin.
 """
 
 import contextlib
-import dataclasses
 import functools
 import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_robustness.distribution import Distribution
 from pytest_robustness.gallery import Gallery
 from pytest_robustness.progress import Progress
-from pytest_robustness.shards import Shard
+from pytest_robustness.settings import Settings
 from pytest_robustness.sharing import Sharing
 
 if TYPE_CHECKING:
     from pytest_robustness.cache import OutcomeStore
-    from pytest_robustness.judging import Explain
     from pytest_robustness.loading import ImageSet
-    from pytest_robustness.records import Provenance, Results, Verdict
-    from pytest_robustness.running import Precision
+    from pytest_robustness.records import Provenance, Verdict
+    from pytest_robustness.results import Results
     from pytest_robustness.trust import Trust
 
-__all__ = [
-    "CHECKPOINT_SECONDS",
-    "OPTIONS",
-    "Flag",
-    "Option",
-    "Session",
-    "Settings",
-    "add_options",
-]
+__all__ = ["CHECKPOINT_SECONDS", "Session"]
 
 
 CHECKPOINT_SECONDS = 10.0
 """How often a running session writes its results so far."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """A setting that the command line knows as `--robustness-<name>` and the ini file as `robustness_<name>`."""
-
-    name: str
-    default: str
-    metavar: str
-    help: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Flag:
-    """A setting that is on or off: `--robustness-<name>` on the command line, true or false in the ini file."""
-
-    name: str
-    help: str
-
-
-OPTIONS: tuple[Option | Flag, ...] = (
-    Option("device", "auto", "DEVICE", "device to run on: auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1, mps"),
-    Option("batch-size", "auto", "N", "images per batch, or auto: what suits the device and the size of the images"),
-    Option("precision", "float32", "TYPE", "numbers that attacks search with: float32, tf32, bfloat16, float16"),
-    Flag("compile", "compile the model with torch.compile, on CUDA only"),
-    Flag("fast", "let an accuracy gate stop as soon as its verdict is certain"),
-    Option("workers", "auto", "N", "threads that decode images, or auto: one on a CPU, up to eight elsewhere"),
-    Flag("no-cache", "keep no outcomes for the next run, and use none of the runs before"),
-    Flag("cache-clear", "forget the outcomes of all runs before, at the start"),
-    Option("xdist", "chunks", "HOW", "what pytest-xdist's --dist=load hands out: chunks of images, or load: any tests"),
-    Option(
-        "shard", "", "I/N", "run the I-th of N shares of the tests and images, to be joined by pytest_robustness merge"
-    ),
-    Option("require-device", "", "TYPE", "refuse to run on another kind of device than this: cpu, cuda or mps"),
-    Option("min-gates", "0", "N", "fail a run that judged fewer gates than this"),
-    Option(
-        "explain", "failed", "WHAT", "explain in the report: failed (those pictured), all (what passed too) or none"
-    ),
-    Option("explain-by", "auto", "METHOD", "auto, grad-cam, rollout, lime or anchors"),
-    Option("explain-most", "20", "N", "the most images that are pictured and explained in all"),
-    Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),
-    Option("report", "", "FILE", "write the report, one self-contained HTML page, to this file"),
-    Option("json", "", "FILE", "write the results as JSON to this file"),
-)
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Every option once for the command line and once for the ini file."""
-    group = parser.getgroup("robustness", "robustness of image classifiers")
-    for option in OPTIONS:
-        flag, ini = f"--robustness-{option.name}", _ini(option.name)
-        if isinstance(option, Flag):
-            group.addoption(flag, action="store_true", default=None, help=option.help)
-            parser.addini(ini, option.help, type="bool", default=False)
-        else:
-            default = f" (default: {option.default})" if option.default else ""
-            group.addoption(flag, default=None, metavar=option.metavar, help=option.help + default)
-            parser.addini(ini, option.help + default, default=option.default)
-
-
-def _ini(name: str) -> str:
-    return f"robustness_{name.replace('-', '_')}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The options as they are meant: command line before ini before default."""
-
-    device: str
-    batch_size: int | Literal["auto"]
-    precision: "Precision"
-    compiled: bool
-    fast: bool
-    workers: int | None
-    cached: bool
-    clear_cache: bool
-    whole_chunks: bool
-    shard: Shard | None
-    require_device: str
-    min_gates: int
-    explain: "Explain"
-    explain_by: str
-    explain_most: int
-    seed: int
-    report: Path | None
-    json: Path | None
-
-    @classmethod
-    def of(cls, config: pytest.Config) -> "Settings":
-        def text(name: str) -> str:
-            given = config.getoption(f"--robustness-{name}")
-            return str(config.getini(_ini(name)) if given is None else given).strip()
-
-        def number(name: str, least: int, *, auto: bool = False) -> int | None:
-            value = text(name)
-            if auto and value == "auto":
-                return None
-            try:
-                if int(value) >= least:
-                    return int(value)
-            except ValueError:
-                pass
-            expected = "auto or a whole number" if auto else "a whole number"
-            raise pytest.UsageError(f"--robustness-{name}: expected {expected} >= {least}, got {value!r}")
-
-        def choice(name: str, *choices: str) -> str:
-            value = text(name)
-            if value not in choices:
-                expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
-                raise pytest.UsageError(f"--robustness-{name}: expected {expected}, got {value!r}")
-            return value
-
-        def share(name: str) -> Shard | None:
-            try:
-                return Shard.parse(text(name)) if text(name) else None
-            except ValueError as error:
-                raise pytest.UsageError(f"--robustness-{name}: {error}") from None
-
-        def flag(name: str) -> bool:
-            try:
-                return bool(config.getoption(f"--robustness-{name}") or config.getini(_ini(name)))
-            except ValueError as error:
-                raise pytest.UsageError(f"{_ini(name)}: expected true or false in the ini file; {error}") from None
-
-        def file(name: str) -> Path | None:
-            if not text(name):
-                return None
-            # As with pytest's own options: relative to where the option was written.
-            given = config.getoption(f"--robustness-{name}") is not None
-            return (config.invocation_params.dir if given else config.rootpath) / text(name)
-
-        return cls(
-            device=text("device"),
-            batch_size=number("batch-size", 1, auto=True) or "auto",
-            precision=cast("Precision", choice("precision", "float32", "tf32", "bfloat16", "float16")),
-            compiled=flag("compile"),
-            fast=flag("fast"),
-            workers=number("workers", 1, auto=True),
-            cached=not flag("no-cache"),
-            clear_cache=flag("cache-clear"),
-            whole_chunks=choice("xdist", "chunks", "load") == "chunks",
-            shard=share("shard"),
-            require_device=choice("require-device", "cpu", "cuda", "mps") if text("require-device") else "",
-            min_gates=number("min-gates", 0) or 0,
-            explain=cast("Explain", choice("explain", "failed", "all", "none")),
-            explain_by=choice("explain-by", "auto", "grad-cam", "rollout", "lime", "anchors"),
-            explain_most=number("explain-most", 0) or 0,
-            seed=number("seed", 0) or 0,
-            report=file("report"),
-            json=file("json"),
-        )
 
 
 class Session:
@@ -287,7 +126,7 @@ class Session:
         if not self.distribution.is_worker:
             self._keep(nodeid, verdicts, runs)
             return ""
-        from pytest_robustness.records import Results
+        from pytest_robustness.results import Results
 
         self.gallery.take(nodeid, verdicts)
         # Exact builtins only: anything else in a report kills the worker's serialiser. A provenance is sent once.
@@ -300,8 +139,9 @@ class Session:
         self._verdicts[nodeid] = verdicts
         self.gallery.take(nodeid, verdicts)
         self._runs.update((run.key, run) for run in runs)
-        if self.settings.json is not None and time.monotonic() >= self._checkpoint_at:
-            self._checkpoint(self.settings.json)
+        path = self.settings.files.get("json")
+        if path is not None and time.monotonic() >= self._checkpoint_at:
+            self._checkpoint(path)
 
     def _checkpoint(self, path: Path) -> None:
         """Write what there is so far, marked incomplete: a run that is killed must not lose it."""
@@ -315,7 +155,7 @@ class Session:
         self._checkpoint_at = time.monotonic() + max(CHECKPOINT_SECONDS, 20 * (time.monotonic() - started))
 
     def _collected(self, *, complete: bool) -> "Results":
-        from pytest_robustness.records import Results
+        from pytest_robustness.results import Results
 
         verdicts = (v for nodeid, found in sorted(self._verdicts.items()) for v in self.gallery.hang(nodeid, found))
         runs = (run for _, run in sorted(self._runs.items()))
@@ -330,7 +170,7 @@ class Session:
         # Only the controller of a distributed run finds a load here: elsewhere verdicts are kept at once.
         carried = getattr(report, "robustness", "")
         if carried and not self.distribution.is_worker:
-            from pytest_robustness.records import Results
+            from pytest_robustness.results import Results
 
             results = Results.from_json(carried)
             self._keep(report.nodeid, results.verdicts, results.runs)
@@ -390,7 +230,7 @@ class Session:
         if results.failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         try:
-            for note in written(results, json=self.settings.json, report=self.settings.report):
+            for note in written(results, self.settings.files):
                 self._notes.append(note)
         except OSError as error:
             self._notes.append(f"could not write {error.filename}: {error.strerror}")
@@ -402,7 +242,7 @@ class Session:
             for note in self._notes:
                 terminalreporter.write_line(note)
         if self._results is None or not (self._verdicts or self._notes):
-            if self.settings.json is not None or self.settings.report is not None:
+            if self.settings.files:
                 terminalreporter.write_line("robustness: no gate was judged, so nothing was written")
             return
         from pytest_robustness.report.text import gate_table

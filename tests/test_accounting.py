@@ -10,7 +10,8 @@ from torch import nn
 from pytest_robustness import Engine, GaussianNoise, ImageSet, Robustness, SmoothingVote, image_folder
 from pytest_robustness.attacks import APGD, FGSM, FMN, PGD, Square, WorstCase, foreign
 from pytest_robustness.cache import OutcomeStore
-from pytest_robustness.records import Case, Ladder, Outcome, Results, Verdict
+from pytest_robustness.records import Case, Ladder, Outcome, Verdict
+from pytest_robustness.results import Results
 from pytest_robustness.types import Attack
 
 

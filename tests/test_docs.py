@@ -10,8 +10,8 @@ import yaml
 import pytest_robustness
 from pytest_robustness.__main__ import main
 from pytest_robustness.doubts import CHECKS
-from pytest_robustness.records import Results
-from pytest_robustness.session import OPTIONS
+from pytest_robustness.results import Results
+from pytest_robustness.settings import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

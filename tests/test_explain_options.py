@@ -12,10 +12,11 @@ from PIL import Image
 
 from pytest_robustness import Robustness
 from pytest_robustness.explained import Panel
-from pytest_robustness.records import Results, Verdict
+from pytest_robustness.records import Verdict
 from pytest_robustness.report.files import written
 from pytest_robustness.report.html import render
 from pytest_robustness.report.text import gate_table
+from pytest_robustness.results import Results
 
 # Imported before any run in this process, which would have to import torch and all else anew.
 IMPORTED = (Robustness, written, render, gate_table)

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from pytest_robustness.explained import Explained, Panel, Picture, Side
-from pytest_robustness.records import Results, Verdict
+from pytest_robustness.records import Verdict
+from pytest_robustness.results import Results
 
 PNG, OVERLAY = "data:image/png;base64,AAAA", "data:image/png;base64,BBBB"
 

@@ -31,7 +31,7 @@ from pytest_robustness.explainers import Explainers, top_fifth
 from pytest_robustness.explaining import Region
 from pytest_robustness.explanation_gates import Overlap
 from pytest_robustness.explanations import Explainer, Heat, PlainExplanation
-from pytest_robustness.records import Results
+from pytest_robustness.results import Results
 from pytest_robustness.seeding import Streams
 from pytest_robustness.types import Classifier, Images, Strengths, constructor_call
 from pytest_robustness.views import Album

@@ -18,7 +18,12 @@ PACKAGE = Path(pytest_robustness.__file__).parent
 # A module may import modules of lower floors only.
 FLOORS = {
     "__main__": 13,
+    "charts": 0,
+    "comparisons": 0,
     "errors": 0,
+    "formats": 3,
+    "results": 2,
+    "settings": 15,
     "explained": 0,
     "explainers": 9,
     "explaining": 13,
@@ -160,7 +165,7 @@ DOORS = {
     "art": {"attacks.families"},
     "torchattacks": {"attacks.worst_case"},
     "yaml": {"classes"},
-    "pytest": {"choosing", "distribution", "plugin", "reporting", "scheduling", "session", "sharing"},
+    "pytest": {"choosing", "distribution", "plugin", "reporting", "scheduling", "session", "settings", "sharing"},
     "_pytest": {"reporting"},
     "xdist": {"distribution", "scheduling", "sharing"},
 }
@@ -169,7 +174,11 @@ DOORS = {
 RECORDS_HALF = {
     "accuracy_curves",
     "certificates",
+    "charts",
+    "comparisons",
     "errors",
+    "formats",
+    "results",
     "explained",
     "explanation_gates",
     "vote_gates",

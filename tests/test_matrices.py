@@ -7,7 +7,8 @@ import pytest
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.matrices import Rate, TargetedMatrix, cells_text, exemplary, merged, surest
-from pytest_robustness.records import Case, Matrix, Outcome, Pair, Results, Verdict
+from pytest_robustness.records import Case, Matrix, Outcome, Pair, Verdict
+from pytest_robustness.results import Results
 from pytest_robustness.stats import proportion_interval
 
 CASE = Case("PGD()", "epsilon", 2 / 255)

@@ -16,7 +16,8 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.matrices import TargetedMatrix
 from pytest_robustness.merging import Part, merged
 from pytest_robustness.rate_gates import RateAtMost
-from pytest_robustness.records import Case, Doubt, Matrix, Outcome, Pair, Picture, Provenance, Results, Status, Verdict
+from pytest_robustness.records import Case, Doubt, Matrix, Outcome, Pair, Picture, Provenance, Status, Verdict
+from pytest_robustness.results import Results
 from pytest_robustness.shards import Shard
 
 RUN = Provenance(
@@ -382,7 +383,7 @@ def test_a_file_that_is_none_of_a_shard_is_refused_by_name(tmp_path: Path) -> No
         told.append(str(error.value))
     assert told == [
         f"{whole}: expected the results of a shard, got those of a whole run; write them with --robustness-shard=I/N",
-        f"{other}: expected results of schema 'pytest-robustness/1', got 'pytest-robustness/0'; write them anew with this version",
+        f"{other}: expected results of schema 'pytest-robustness/2', got 'pytest-robustness/0'; write them anew with this version",
         f"{gone}: expected the results of a shard, got no file (No such file or directory)",
     ]
 

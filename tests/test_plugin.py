@@ -93,7 +93,7 @@ def test_results_keep_every_verdict_with_its_numbers_and_what_they_were_measured
     project.makepyfile(HOLDS)
     run(project, "--robustness-json=out.json", "--robustness-seed=7")
     document = results(project)
-    assert document["schema"] == "pytest-robustness/1"
+    assert document["schema"] == "pytest-robustness/2"
     assert document["complete"] is True
     assert len(document["verdicts"]) == 6
     ((key, provenance),) = document["runs"].items()

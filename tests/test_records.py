@@ -9,7 +9,6 @@ import pytest
 
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import (
-    SCHEMA,
     Case,
     Evaluation,
     Ladder,
@@ -18,13 +17,13 @@ from pytest_robustness.records import (
     Pair,
     Picture,
     Provenance,
-    Results,
     Verdict,
     from_builtin,
     path_text,
     strength_text,
     to_builtin,
 )
+from pytest_robustness.results import SCHEMA, Results
 
 RIGHT = Outcome("zebra/1.png", ("zebra", "okapi"), "zebra", True, 0.61, 0.7, (("zebra", 0.61), ("tiger", 0.3)))
 WRONG = Outcome("zebra/1.png", ("zebra", "okapi"), "tiger", False, 0.9, 0.1, (("tiger", 0.9), ("zebra", 0.1)))
@@ -246,7 +245,7 @@ def test_a_document_of_another_schema_is_refused(text: str, found: str) -> None:
     with pytest.raises(InputError) as error:
         Results.from_json(text)
     assert str(error.value) == (
-        f"expected results of schema 'pytest-robustness/1', got {found}; write them anew with this version"
+        f"expected results of schema 'pytest-robustness/2', got {found}; write them anew with this version"
     )
 
 
@@ -315,9 +314,9 @@ def test_the_key_of_a_provenance_is_twelve_hex_digits_that_stay() -> None:
 
 def test_the_document_is_written_as_it_always_was() -> None:
     assert Results((Verdict("accuracy", "claim", "pass", "reason", 1.0, interval=(0.5, 1.0)),)).to_json() == (
-        '{\n "schema": "pytest-robustness/1",\n "complete": true,\n "runs": {},\n "verdicts": [\n  {\n'
+        '{\n "schema": "pytest-robustness/2",\n "complete": true,\n "profile": "",\n "runs": {},\n "verdicts": [\n  {\n'
         '   "gate": "accuracy",\n   "claim": "claim",\n   "status": "pass",\n   "reason": "reason",\n'
         '   "measured": 1.0,\n   "required": null,\n   "margin": null,\n   "n": 0,\n   "interval": [\n    0.5,\n    1.0\n'
-        '   ],\n   "evaluations": [],\n   "ladders": [],\n   "matrices": [],\n   "of": "",\n   "pictures": [],\n   "checks": [],\n   "doubts": [],\n   "traces": [],\n   "explained": [],\n   "test": "",\n   "run": "",\n'
-        '   "expected": false\n  }\n ]\n}\n'
+        '   ],\n   "evaluations": [],\n   "ladders": [],\n   "matrices": [],\n   "of": "",\n   "pictures": [],\n   "checks": [],\n   "doubts": [],\n   "traces": [],\n   "explained": [],\n   "charts": [],\n   "test": "",\n   "run": "",\n'
+        '   "expected": false,\n   "reproduce": ""\n  }\n ]\n}\n'
     )

@@ -6,21 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pytest_robustness.records import (
-    Case,
-    Doubt,
-    Evaluation,
-    Ladder,
-    Outcome,
-    Picture,
-    Provenance,
-    Results,
-    Status,
-    Verdict,
-)
+from pytest_robustness.records import Case, Doubt, Evaluation, Ladder, Outcome, Picture, Provenance, Status, Verdict
 from pytest_robustness.report.html import curve, render
 from pytest_robustness.report.summary import headline, rows
 from pytest_robustness.report.text import gate_table
+from pytest_robustness.results import Results
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 RUN = Provenance(

@@ -13,8 +13,9 @@ from PIL import Image
 from pytest_robustness.explained import Explained, Panel, Picture, Side
 from pytest_robustness.gallery import Gallery
 from pytest_robustness.images import heat_uri
-from pytest_robustness.records import Results, Verdict
+from pytest_robustness.records import Verdict
 from pytest_robustness.report.html import render
+from pytest_robustness.results import Results
 from pytest_robustness.traces import Frame, Trace
 
 HOSTILE = "<img src=x onerror=alert(1)>"

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from pytest_robustness.__main__ import main
-from pytest_robustness.records import Provenance, Results, Verdict
+from pytest_robustness.records import Provenance, Verdict
 from pytest_robustness.report.files import written
 from pytest_robustness.report.markdown import annotations, summary
+from pytest_robustness.results import Results
 
 RUN = Provenance("Net", "0123456789abcdef", "images", "f" * 64, 6, ("a", "b"), "cpu", 0, "float32", "as given", ())
 
@@ -105,12 +106,12 @@ def test_on_github_it_is_added_to_the_summary_of_the_step_and_told_beside_the_ch
     step = tmp_path / "summary.md"
     step.write_text("before\n", encoding="utf-8")
     environment = {"GITHUB_STEP_SUMMARY": str(step), "GITHUB_ACTIONS": "true"}
-    notes = list(written(MIXED, json=None, report=None, environment=environment))
+    notes = list(written(MIXED, {}, environment=environment))
     assert notes == list(annotations(MIXED))
     assert step.read_text(encoding="utf-8").startswith(
         "before\n## Robustness: 2 of 4 gates not passed, 1 failed as expected\n"
     )
-    assert list(written(MIXED, json=None, report=None, environment={})) == []
+    assert list(written(MIXED, {}, environment={})) == []
 
 
 def test_results_are_shown_again_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from pytest_robustness.matrices import TargetedMatrix, cells_text, illustrating
 from pytest_robustness.rates import Rate
-from pytest_robustness.records import Case, Matrix, Outcome, Pair, Picture, Results, Verdict
+from pytest_robustness.records import Case, Matrix, Outcome, Pair, Picture, Verdict
 from pytest_robustness.report.heat_map import MOST_CLASSES, heat_map
 from pytest_robustness.report.html import render
 from pytest_robustness.report.matrices import beside, matrices
 from pytest_robustness.report.rates import histogram, scatter
+from pytest_robustness.results import Results
 from pytest_robustness.traces import Frame, Trace
 
 CASE = Case("PGD()", "epsilon", 2 / 255)

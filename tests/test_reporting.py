@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pytest_robustness.records import Results
+from pytest_robustness.results import Results
 
 TRACES = """
 import pytest

@@ -4,36 +4,26 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pytest_robustness.records import Results, path_text
+from pytest_robustness.formats import FORMATS
+from pytest_robustness.records import path_text
 from pytest_robustness.report.markdown import SUMMARY_BYTES, annotations, summary
+from pytest_robustness.results import Results
 
 __all__ = ["write_whole", "written"]
 
 
 def written(
-    results: Results,
-    *,
-    json: Path | None,
-    report: Path | None,
-    markdown: Path | None = None,
-    environment: Mapping[str, str] = os.environ,
+    results: Results, files: Mapping[str, Path], *, environment: Mapping[str, str] = os.environ
 ) -> Iterator[str]:
-    """Write the results as JSON, as a page and as Markdown, as far as files are named; tells of each when it is there.
+    """Write the results in the `FORMATS` that files are named for; tells of each when it is there.
 
     On GitHub, which names a file for it in the `environment`, a summary is added to that of the step, and what is told has an
     annotation for each gate that did not pass. Raises OSError where one can't be written.
     """
-    if json is not None:
-        write_whole(json, results.to_json())
-        yield f"results: {path_text(json)}"
-    if report is not None:
-        from pytest_robustness.report.html import render
-
-        write_whole(report, render(results))
-        yield f"report: {path_text(report)}"
-    if markdown is not None:
-        write_whole(markdown, summary(results))
-        yield f"summary: {path_text(markdown)}"
+    for known in FORMATS:
+        if known.name in files:
+            write_whole(files[known.name], known.render(results))
+            yield f"{known.told}: {path_text(files[known.name])}"
     step = environment.get("GITHUB_STEP_SUMMARY", "")
     if step:
         used = os.path.getsize(step) if os.path.exists(step) else 0

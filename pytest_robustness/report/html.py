@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import jinja2
 
-from pytest_robustness.records import Ladder, Results, strength_text
+from pytest_robustness.records import Ladder, strength_text
 from pytest_robustness.report.matrices import beside, matrices
 from pytest_robustness.report.summary import headline, libraries, rows
+from pytest_robustness.results import Results
 
 __all__ = ["Curve", "curve", "render"]
 

@@ -4,8 +4,8 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from pytest_robustness.records import Results
 from pytest_robustness.report.summary import Row, headline, rows
+from pytest_robustness.results import Results
 
 __all__ = ["SUMMARY_BYTES", "annotations", "summary"]
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pytest_robustness.explained import Picture
 from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.rates import Rate
-from pytest_robustness.records import Matrix, Results, Verdict
+from pytest_robustness.records import Matrix, Verdict
 from pytest_robustness.report.heat_map import HeatMap, group_of, heat_map
 from pytest_robustness.report.labels import count
 from pytest_robustness.report.rates import Histogram, Scatter, histogram, scatter
+from pytest_robustness.results import Results
 
 __all__ = ["Matrices", "Ranking", "beside", "matrices"]
 

@@ -3,7 +3,8 @@
 import collections
 from dataclasses import dataclass
 
-from pytest_robustness.records import Doubt, Provenance, Results, Status, Verdict
+from pytest_robustness.records import Doubt, Provenance, Status, Verdict
+from pytest_robustness.results import Results
 
 __all__ = ["Row", "headline", "libraries", "rows"]
 

@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Iterator
 
-from pytest_robustness.records import Results
 from pytest_robustness.report.summary import headline, rows
+from pytest_robustness.results import Results
 
 __all__ = ["gate_table"]
 

@@ -1,0 +1,168 @@
+"""The options of the command line and of the ini file, and what they come to.
+
+Nothing heavy is imported here, as in the plugin.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import pytest
+
+from pytest_robustness.formats import FORMATS
+from pytest_robustness.shards import Shard
+
+if TYPE_CHECKING:
+    from pytest_robustness.judging import Explain
+    from pytest_robustness.running import Precision
+
+__all__ = ["OPTIONS", "Flag", "Option", "Settings", "add_options"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A setting that the command line knows as `--robustness-<name>` and the ini file as `robustness_<name>`."""
+
+    name: str
+    default: str
+    metavar: str
+    help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """A setting that is on or off: `--robustness-<name>` on the command line, true or false in the ini file."""
+
+    name: str
+    help: str
+
+
+OPTIONS: tuple[Option | Flag, ...] = (
+    Option("device", "auto", "DEVICE", "device to run on: auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1, mps"),
+    Option("batch-size", "auto", "N", "images per batch, or auto: what suits the device and the size of the images"),
+    Option("precision", "float32", "TYPE", "numbers that attacks search with: float32, tf32, bfloat16, float16"),
+    Flag("compile", "compile the model with torch.compile, on CUDA only"),
+    Flag("fast", "let an accuracy gate stop as soon as its verdict is certain"),
+    Option("workers", "auto", "N", "threads that decode images, or auto: one on a CPU, up to eight elsewhere"),
+    Flag("no-cache", "keep no outcomes for the next run, and use none of the runs before"),
+    Flag("cache-clear", "forget the outcomes of all runs before, at the start"),
+    Option("xdist", "chunks", "HOW", "what pytest-xdist's --dist=load hands out: chunks of images, or load: any tests"),
+    Option(
+        "shard", "", "I/N", "run the I-th of N shares of the tests and images, to be joined by pytest_robustness merge"
+    ),
+    Option("require-device", "", "TYPE", "refuse to run on another kind of device than this: cpu, cuda or mps"),
+    Option("min-gates", "0", "N", "fail a run that judged fewer gates than this"),
+    Option(
+        "explain", "failed", "WHAT", "explain in the report: failed (those pictured), all (what passed too) or none"
+    ),
+    Option("explain-by", "auto", "METHOD", "auto, grad-cam, rollout, lime or anchors"),
+    Option("explain-most", "20", "N", "the most images that are pictured and explained in all"),
+    Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),
+    *(Option(known.name, "", "FILE", f"write {known.what} to this file") for known in FORMATS),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Every option once for the command line and once for the ini file."""
+    group = parser.getgroup("robustness", "robustness of image classifiers")
+    for option in OPTIONS:
+        flag, ini = f"--robustness-{option.name}", _ini(option.name)
+        if isinstance(option, Flag):
+            group.addoption(flag, action="store_true", default=None, help=option.help)
+            parser.addini(ini, option.help, type="bool", default=False)
+        else:
+            default = f" (default: {option.default})" if option.default else ""
+            group.addoption(flag, default=None, metavar=option.metavar, help=option.help + default)
+            parser.addini(ini, option.help + default, default=option.default)
+
+
+def _ini(name: str) -> str:
+    return f"robustness_{name.replace('-', '_')}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The options as they are meant: command line before ini before default. `files` are by the name of their format."""
+
+    device: str
+    batch_size: int | Literal["auto"]
+    precision: "Precision"
+    compiled: bool
+    fast: bool
+    workers: int | None
+    cached: bool
+    clear_cache: bool
+    whole_chunks: bool
+    shard: Shard | None
+    require_device: str
+    min_gates: int
+    explain: "Explain"
+    explain_by: str
+    explain_most: int
+    seed: int
+    files: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> "Settings":
+        def text(name: str) -> str:
+            given = config.getoption(f"--robustness-{name}")
+            return str(config.getini(_ini(name)) if given is None else given).strip()
+
+        def number(name: str, least: int, *, auto: bool = False) -> int | None:
+            value = text(name)
+            if auto and value == "auto":
+                return None
+            try:
+                if int(value) >= least:
+                    return int(value)
+            except ValueError:
+                pass
+            expected = "auto or a whole number" if auto else "a whole number"
+            raise pytest.UsageError(f"--robustness-{name}: expected {expected} >= {least}, got {value!r}")
+
+        def choice(name: str, *choices: str) -> str:
+            value = text(name)
+            if value not in choices:
+                expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                raise pytest.UsageError(f"--robustness-{name}: expected {expected}, got {value!r}")
+            return value
+
+        def share(name: str) -> Shard | None:
+            try:
+                return Shard.parse(text(name)) if text(name) else None
+            except ValueError as error:
+                raise pytest.UsageError(f"--robustness-{name}: {error}") from None
+
+        def flag(name: str) -> bool:
+            try:
+                return bool(config.getoption(f"--robustness-{name}") or config.getini(_ini(name)))
+            except ValueError as error:
+                raise pytest.UsageError(f"{_ini(name)}: expected true or false in the ini file; {error}") from None
+
+        def file(name: str) -> Path | None:
+            if not text(name):
+                return None
+            # As with pytest's own options: relative to where the option was written.
+            given = config.getoption(f"--robustness-{name}") is not None
+            return (config.invocation_params.dir if given else config.rootpath) / text(name)
+
+        return cls(
+            device=text("device"),
+            batch_size=number("batch-size", 1, auto=True) or "auto",
+            precision=cast("Precision", choice("precision", "float32", "tf32", "bfloat16", "float16")),
+            compiled=flag("compile"),
+            fast=flag("fast"),
+            workers=number("workers", 1, auto=True),
+            cached=not flag("no-cache"),
+            clear_cache=flag("cache-clear"),
+            whole_chunks=choice("xdist", "chunks", "load") == "chunks",
+            shard=share("shard"),
+            require_device=choice("require-device", "cpu", "cuda", "mps") if text("require-device") else "",
+            min_gates=number("min-gates", 0) or 0,
+            explain=cast("Explain", choice("explain", "failed", "all", "none")),
+            explain_by=choice("explain-by", "auto", "grad-cam", "rollout", "lime", "anchors"),
+            explain_most=number("explain-most", 0) or 0,
+            seed=number("seed", 0) or 0,
+            files={known.name: path for known in FORMATS if (path := file(known.name))},
+        )
