@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 
+from pytest_robustness.bounds import check_confidence
 from pytest_robustness.doubts import checked_waivers, consequences, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
@@ -39,10 +40,13 @@ class Judging(Explaining):
         shard: Shard | None = None,
         explain: Explain = "none",
         by: Explainer | None = None,
+        confidence: float | None = None,
     ) -> None:
         super().__init__(engine, company=company, album=album, shard=shard)
         self._explain = explain
         self._by = by
+        check_confidence(confidence)
+        self._confidence = confidence
         self.verdicts: list[Verdict] = []
         self._fast = fast
         self._waive = checked_waivers({} if waive is None else waive)
@@ -59,6 +63,10 @@ class Judging(Explaining):
         defended._trust = self._trust.behind(defense)
         defended.engine = defended._trust.engine
         return defended
+
+    def _sure(self, confidence: float | None) -> float | None:
+        """The confidence to judge at: what the assertion says, else what all of them are judged at."""
+        return self._confidence if confidence is None else confidence
 
     @property
     def _part(self) -> str:

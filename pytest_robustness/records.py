@@ -272,6 +272,7 @@ class Verdict:
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
     through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces`,
     `explained` and `charts` are those that the test made beside it. `reproduce` is the command that judges it again.
+    With a `confidence`, what is measured is a bound for all images of which these are a sample.
     """
 
     gate: str
@@ -297,6 +298,7 @@ class Verdict:
     run: str = ""
     expected: bool = False
     reproduce: str = ""
+    confidence: float | None = None
 
 
 def to_builtin(value: Any) -> Any:
