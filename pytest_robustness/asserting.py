@@ -45,7 +45,7 @@ class Asserting(Judging):
         `accuracy` does.
         """
         gate = AccuracyAtLeast(at_least, self._sure(confidence))
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         if self._fast and len(ids) > 1 and (stress is not None or self.engine.defense is not None):
             evaluation = self._until_decided(gate, ids, stress, strength)
         else:
@@ -90,7 +90,7 @@ class Asserting(Judging):
         Raises GateFailed where more images break earlier, InputError as `accuracy` does.
         """
         gate = BreaksNoEarlier(at_least, quantile, self._sure(confidence))
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         self.engine.case(stress, at_least)
         top = at_least if up_to is None else up_to
         _check_bar(stress, at_least, top)
@@ -114,7 +114,7 @@ class Asserting(Judging):
         `floors` too. Raises GateFailed where it is less at one of them, InputError as `accuracies` does.
         """
         gate = CurveAbove(floors, self._sure(confidence))
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         for strength in floors:
             self.engine.case(stress, strength)
         evaluations = sweep(self.engine, ids, stress, sorted(floors))
@@ -147,7 +147,7 @@ class Asserting(Judging):
         Raises GateFailed where more images break, InputError as `smallest_epsilons` does.
         """
         gate = NotBrokenUpTo(at_least, quantile, self._sure(confidence))
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         self._check_attack(attack, "assert_breaking_point")
         self.engine.case(attack, at_least)
         top = at_least if up_to is None and not finds_nearest(attack) else self._top(attack, up_to)

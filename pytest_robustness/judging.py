@@ -13,6 +13,7 @@ from pytest_robustness.explained import Picture
 from pytest_robustness.explaining import Explaining
 from pytest_robustness.explanations import Explainer
 from pytest_robustness.gates import AccuracyAtLeast, GateFailed
+from pytest_robustness.measuring import Sample
 from pytest_robustness.records import Evaluation, Verdict
 from pytest_robustness.shards import Shard
 from pytest_robustness.trust import Trust
@@ -41,8 +42,9 @@ class Judging(Explaining):
         explain: Explain = "none",
         by: Explainer | None = None,
         confidence: float | None = None,
+        sample: Sample = tuple,
     ) -> None:
-        super().__init__(engine, company=company, album=album, shard=shard)
+        super().__init__(engine, company=company, album=album, shard=shard, sample=sample)
         self._explain = explain
         self._by = by
         check_confidence(confidence)

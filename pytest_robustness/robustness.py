@@ -33,7 +33,8 @@ class Robustness(Asserting):
     A gate under an attack that would pass is untrusted where a check of `trust` (the engine's own) finds that the attack may
     not be believed, unless `waive` has the name of the check and a reason. Raises InputError for other waivers.
 
-    Assertions that name no `confidence` are judged at this one, None for the images themselves: see `Asserting`.
+    Assertions that name no `confidence` are judged at this one, None for the images themselves: see `Asserting`. Of
+    the images that a question is about, those are looked at that `sample` takes of their ids.
 
     `explain` says of which gates the pictures come with explanations, and `by` which explainer makes them.
 
@@ -107,7 +108,7 @@ class Robustness(Asserting):
         rejects all but the easiest image is always right.
         """
         gate = AcceptedAccuracyAtLeast(at_least, coverage_at_least, self._sure(confidence))
-        ids, behind = self._ids(self.engine.images if images is None else images), self.behind(vote)
+        ids, behind = self._ids(images), self.behind(vote)
         evaluation = behind._evaluated(ids, stress, strength)
         lost = [outcome for outcome in evaluation.outcomes if not outcome.correct]
         # Wrong answers before none.
@@ -133,7 +134,7 @@ class Robustness(Asserting):
         is no such gain, InputError as `accuracy` does, for a voter that the vote doesn't have and a margin outside [0, 1).
         """
         gate = VoteGains(over, margin)
-        ids, behind = self._ids(self.engine.images if images is None else images), self.behind(vote)
+        ids, behind = self._ids(images), self.behind(vote)
         voters = voters_of(vote)
         gate.check(voters, repr(vote))
         evaluation = behind._evaluated(ids, stress, strength)
@@ -158,7 +159,7 @@ class Robustness(Asserting):
         Raises GateFailed where it is less, InputError as `accuracy` does and for a radius that no number of agreeing draws certifies.
         """
         gate = CertifiedAtLeast(radius, at_least, self._sure(confidence))
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         certified = self._certified(smoothing, ids, radius)
         self.behind(smoothing.certifying)._conclude(gate.judge(certified), None, (), ())
 
@@ -179,7 +180,7 @@ class Robustness(Asserting):
         Raises GateFailed where it is less, InputError as `explanation_stability` does.
         """
         gate = StaysWhere(at_least)
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         stability = self._stability(ids, stress, strength, by)
         moved = sorted(stability.overlaps, key=lambda own: (own.corrected, own.image))
         self._conclude(gate.judge(stability), stress, [strength], [(own.image, strength) for own in moved])
