@@ -42,6 +42,7 @@ FLOORS = {
     "explanations.segments": 4,
     "gallery": 2,
     "merging": 10,
+    "preprocessing": 1,
     "profiles": 0,
     "recent": 0,
     "shards": 0,
