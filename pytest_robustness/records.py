@@ -227,7 +227,7 @@ class Provenance:
     """What the numbers were measured on: without it they can't be compared with anything.
 
     `precision` is that of the search of attacks; `execution` says how the model was run, and why not faster;
-    `machine` names the operating system and the processors.
+    `machine` names the operating system and the processors. `preprocessing` is what the model's source says that it was trained to see.
     """
 
     model: str
@@ -242,6 +242,7 @@ class Provenance:
     execution: str
     versions: tuple[tuple[str, str], ...]
     machine: str = ""
+    preprocessing: str = ""
 
     @functools.cached_property
     def key(self) -> str:
