@@ -246,10 +246,15 @@ class Session:
             if self.settings.files:
                 terminalreporter.write_line("robustness: no gate was judged, so nothing was written")
             return
-        from pytest_robustness.report.text import gate_table
+        from pytest_robustness.report.text import curves, gate_table
 
         terminalreporter.section("robustness")
-        for line in [*gate_table(self._results), *self._notes]:
+        writer = self._config.get_terminal_writer()
+        lines = [*gate_table(self._results, paint=lambda text, colour: writer.markup(text, **{colour: True}))]
+        if terminalreporter.verbosity >= 1:
+            encoding = getattr(writer._file, "encoding", None) or "ascii"
+            lines += [*curves(self._results, encoding=encoding)]
+        for line in [*lines, *self._notes]:
             terminalreporter.write_line(line)
 
 

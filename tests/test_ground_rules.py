@@ -155,7 +155,9 @@ FLOORS = {
     "report.matrices": 10,
     "report.summary": 8,
     "report.markdown": 9,
-    "report.text": 9,
+    "report.charts": 9,
+    "report.text": 10,
+    "report.text_charts": 8,
     "report.html": 11,
     "report.files": 12,
     "choosing": 8,
@@ -224,7 +226,9 @@ RECORDS_HALF = {
     "report.rates",
     "shards",
     "report.summary",
+    "report.charts",
     "report.text",
+    "report.text_charts",
     "report.html",
 }
 HEAVY = {"torch", "torchvision", "kornia", "numpy", "PIL", "scipy", "jinja2", "matplotlib", "pytest_html", "yaml"}

@@ -15,7 +15,7 @@ _WORST_FIRST: tuple[Status, ...] = ("error", "untrusted", "fail", "undecided", "
 class Row:
     """A gate as a person counts it: one assertion of one test, over all the items it was asked for.
 
-    `margin` is that of the worst item. `interval` is empty where the gate measured no proportion. `expected`
+    `margin` is that of the worst item, `n` how many images, or pairs, all items have judged together. `interval` is empty where the gate measured no proportion. `expected`
     marks a gate whose every failure a test expected.
     """
 
@@ -27,6 +27,7 @@ class Row:
     interval: str
     verdicts: tuple[Verdict, ...]
     expected: bool
+    n: int = 0
 
     @property
     def test(self) -> str:
@@ -111,6 +112,7 @@ def _row(verdicts: tuple[Verdict, ...], *, waits: bool) -> Row:
         interval=interval,
         verdicts=verdicts,
         expected=not (waits and status == "undecided") and bool(bad) and all(verdict.expected for verdict in bad),
+        n=sum(verdict.n for verdict in verdicts),
     )
 
 
