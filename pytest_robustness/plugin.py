@@ -15,7 +15,7 @@ import pytest
 
 from pytest_robustness.choosing import clean_ids, marked, matching
 from pytest_robustness.distribution import Company, Distribution
-from pytest_robustness.reporting import NOTHING, nothing, quiet, sentences, verdicts
+from pytest_robustness.reporting import NOTHING, add_command, nothing, quiet, record, sentences, verdicts
 from pytest_robustness.session import Session
 from pytest_robustness.settings import Settings, add_options
 from pytest_robustness.sharing import Sharing, by_pairs
@@ -65,6 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # Before the session, which asks it at the end.
         config.pluginmanager.register(sharing, "robustness-sharing")
     config.pluginmanager.register(session, "robustness-session")
+    if session.settings.paged and not distribution.is_worker:
+        from pytest_robustness.report.pytest_html import HtmlReport
+
+        page = HtmlReport(verdicts=session.verdicts, results=session.results)
+        config.pluginmanager.register(page, "robustness-html")
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +152,7 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
         alike = item.stash.get(_ALIKE, None)
         around = None if alike is None else functools.partial(_around, alike.company, trust.engine)
         # A picture of an attacked image costs another attack.
-        pictured = bool({"report", "json"} & set(session.settings.files))
+        pictured = session.settings.paged or bool({"report", "json"} & set(session.settings.files))
         most = session.gallery.allowance(item.nodeid) if pictured else 0
         album = Album(limit=most, per_claim=most)
         waive = marked(item).get("waive")
@@ -364,6 +369,7 @@ def pytest_runtest_makereport(
         told = sentences(item, call.excinfo, made)
     if told is None:
         report = yield
+        add_command(item, call, report, made)
     else:
         # Asked instead of pytest's own: a traceback that nobody will see costs milliseconds.
         item.repr_failure = lambda excinfo, style=None: told  # type: ignore[method-assign]
@@ -386,6 +392,8 @@ def pytest_runtest_makereport(
         if found:
             runs = [] if made is None else [made.engine.provenance]
             carried = item.config.stash[_SESSION].conclude(item.nodeid, found, runs)
+        if item.config.getoption("xmlpath", None):
+            record(item, report, found)
     report.robustness = carried  # type: ignore[attr-defined]
     return report
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
 
-__all__ = ["NOTHING", "nothing", "quiet", "sentences", "verdicts"]
+__all__ = ["NOTHING", "add_command", "nothing", "quiet", "record", "sentences", "verdicts"]
 
 _PART = (
     "a rule of its own can't be judged on a part of the pairs; judge them by assert_modify_rate or assert_mimic_rate, or leave "
@@ -130,6 +130,16 @@ def _own_rule(item: pytest.Item, raised: BaseException | None, made: "Robustness
     )
 
 
+def record(item: pytest.Item, report: pytest.TestReport, found: "Sequence[Verdict]") -> None:
+    """Give the item these verdicts as properties, which pytest writes into JUnit's XML; those of a rerun replace the ones before."""
+    from pytest_robustness.report.junit import PREFIX, properties
+
+    kept = [pair for pair in item.user_properties if not pair[0].startswith(PREFIX)]
+    item.user_properties[:] = [*kept, *properties(found)]
+    # pytest takes those of the last report, which may be this one.
+    report.user_properties = list(item.user_properties)
+
+
 def quiet(report: pytest.TestReport) -> bool:
     """Whether it is a setup or teardown of which pytest's summary has nothing to tell.
 
@@ -164,6 +174,17 @@ def sentences(
     entry = ReprEntryNative([f"{line}\n" for line in lines])
     crash = ReprFileLocation(str(item.path), lineno, lines[0])
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
+
+
+def add_command(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, made: "Robustness | None"
+) -> None:
+    """Say below the failed `assert` of a rule over measurements how to run it again, as a gate's sentences do."""
+    from _pytest._code.code import ExceptionRepr
+
+    failed = call.excinfo is not None and isinstance(call.excinfo.value, AssertionError)
+    if made is not None and failed and report.failed and isinstance(report.longrepr, ExceptionRepr):
+        report.longrepr.addsection("robustness", f"reproduce: {_command(item, made)}")
 
 
 def _command(item: pytest.Item, made: "Robustness") -> str:

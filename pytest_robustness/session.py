@@ -135,6 +135,14 @@ class Session:
         self._runs.update((run.key, run) for run in runs)
         return Results(tuple(verdicts), unsent).to_json()
 
+    def verdicts(self, nodeid: str) -> "Sequence[Verdict]":
+        """The item's verdicts, with the pictures that stay as far as is known."""
+        return [*self.gallery.hang(nodeid, self._verdicts.get(nodeid, ()))]
+
+    def results(self) -> "Results | None":
+        """The results at the end of the session, None before, and where no gate was judged."""
+        return self._results
+
     def _keep(self, nodeid: str, verdicts: "Sequence[Verdict]", runs: "Sequence[Provenance]") -> None:
         """Keep an item's verdicts; those of a rerun replace the ones before."""
         self._verdicts[nodeid] = verdicts

@@ -98,7 +98,10 @@ def _listed(names: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The options as they are meant: command line before ini before default. `files` are by the name of their format."""
+    """The options as they are meant: command line before ini before default. `files` are by the name of their format.
+
+    `paged` is whether pytest-html writes its page.
+    """
 
     profile: Profile
     device: str
@@ -118,6 +121,7 @@ class Settings:
     explain_most: int
     seed: int
     files: Mapping[str, Path]
+    paged: bool
 
     @classmethod
     def of(cls, config: pytest.Config) -> "Settings":
@@ -192,4 +196,5 @@ class Settings:
             explain_most=number("explain-most", 0) or 0,
             seed=number("seed", 0) or 0,
             files={known.name: path for known in FORMATS if (path := file(known.name))},
+            paged=config.pluginmanager.hasplugin("html") and bool(config.getoption("htmlpath", None)),
         )
