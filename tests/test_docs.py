@@ -10,6 +10,7 @@ import yaml
 import pytest_robustness
 from pytest_robustness.__main__ import main
 from pytest_robustness.doubts import CHECKS
+from pytest_robustness.formats import FORMATS as KNOWN
 from pytest_robustness.results import Results
 from pytest_robustness.settings import OPTIONS
 
@@ -20,6 +21,7 @@ SHARDING = (ROOT / "docs" / "sharding.md").read_text(encoding="utf-8")
 ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 DEFENSES = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8")
 EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
+FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -145,6 +147,33 @@ def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: py
     result.stdout.fnmatch_lines(["*class*modify rate*mimic rate", "correlation of the two: none"])
 
 
+def test_the_page_on_formats_shows_what_is_printed_and_written(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tests,) = re.findall(r"```python\n(.*?)```", FORMATS, flags=re.DOTALL)
+    (commands,) = re.findall(r"```console\n(.*?)```", FORMATS, flags=re.DOTALL)
+    (project.path / "test_release.py").write_text(tests, encoding="utf-8")
+    (project.path / "white.png").rename(project.path / "zebra.png")
+    run, report = (line.split() for line in commands.splitlines())
+    shown = (
+        project.runpytest_inprocess("-p", "no:randomly", *run[1:]).stdout.str().translate(str.maketrans("│└─┊", "|+-:"))
+    )
+    monkeypatch.chdir(project.path)
+    assert main(report[3:]) == 1
+    written = [project.path / name for name in ("metrics.json", "metrics.prom", "card.md", "junit.xml")]
+    text = "\n".join([shown, *(path.read_text(encoding="utf-8") for path in written)]).replace("&gt;", ">")
+    blocks = re.findall(r"```(?:text|json|yaml|xml)\n(.*?)\n```", FORMATS, flags=re.DOTALL)
+    assert len(blocks) == 7
+    for block in blocks:
+        assert block in text, block
+    assert capsys.readouterr().out.endswith("openmetrics: metrics.prom\nmodel card: card.md\n")
+
+
+def test_the_page_on_formats_names_every_format() -> None:
+    rows = re.findall(r"^\| `--robustness-([a-z-]+)=", FORMATS, flags=re.MULTILINE)
+    assert rows == [known.name for known in KNOWN]
+
+
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:
     rows = re.findall(r"^\| `(--robustness-[a-z-]+)` \| `(robustness_[a-z_]+)` \|", README, flags=re.MULTILINE)
     assert rows == [
@@ -169,6 +198,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "docs/decisions.md",
         "docs/defenses.md",
         "docs/explanations.md",
+        "docs/formats.md",
         "docs/models.md",
         "docs/modify_and_mimic.md",
         "docs/profiles.md",

@@ -23,7 +23,7 @@ def test_a_gate_is_gauges_and_a_state() -> None:
         f"robustness_gate_required{{{gate}}} 0.4\n"
         "# TYPE robustness_gate_margin gauge\n"
         "# HELP robustness_gate_margin By how much the gate is cleared, below 0 where it is not; of a gate over items, by the worst of them.\n"
-        f"robustness_gate_margin{{{gate}}} 0.09999999999999998\n"
+        f"robustness_gate_margin{{{gate}}} 0.1\n"
         "# TYPE robustness_gate_n gauge\n"
         "# HELP robustness_gate_n How many images, or pairs of an image and a target, the gate was judged on.\n"
         f"robustness_gate_n{{{gate}}} 4.0\n"

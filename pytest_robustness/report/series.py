@@ -73,7 +73,7 @@ def series(results: Results) -> tuple[Series, ...]:
         first = row.verdicts[0]
         model = named.get(first.run, "")
         question = _numbered(_question(first), seen, within=f"{row.test}\n{model}\n")
-        measured, required, margin = row.numbers
+        measured, required, margin = map(_plain, row.numbers)
         found.append(
             Series(row.test, model, question, first.gate, row.status, row.expected, measured, required, margin, row.n)
         )
@@ -101,6 +101,11 @@ def totals(results: Results) -> Totals:
 
 def _question(verdict: Verdict) -> str:
     return verdict.gate if verdict.gate in ("error", "own-rule") else _BAR.sub("", verdict.claim)
+
+
+def _plain(number: float | None) -> float | None:
+    """Without the last digits, in which 0.5 - 0.4 is not 0.1."""
+    return None if number is None else float(f"{number:.12g}")
 
 
 def _numbered(name: str, seen: "collections.Counter[str]", *, within: str = "") -> str:
