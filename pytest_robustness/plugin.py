@@ -65,11 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # Before the session, which asks it at the end.
         config.pluginmanager.register(sharing, "robustness-sharing")
     config.pluginmanager.register(session, "robustness-session")
-    if session.settings.paged and not distribution.is_worker:
-        from pytest_robustness.report.pytest_html import HtmlReport
-
-        page = HtmlReport(verdicts=session.verdicts, results=session.results)
-        config.pluginmanager.register(page, "robustness-html")
+    session.add_page()
 
 
 @pytest.fixture(scope="session")

@@ -135,6 +135,14 @@ class Session:
         self._runs.update((run.key, run) for run in runs)
         return Results(tuple(verdicts), unsent).to_json()
 
+    def add_page(self) -> None:
+        """Show what there is on the page of pytest-html, where one is written; nothing of it is imported elsewhere."""
+        if self.settings.paged and not self.distribution.is_worker:
+            from pytest_robustness.report.pytest_html import HtmlReport
+
+            page = HtmlReport(verdicts=self.verdicts, results=self.results)
+            self._config.pluginmanager.register(page, "robustness-html")
+
     def verdicts(self, nodeid: str) -> "Sequence[Verdict]":
         """The item's verdicts, with the pictures that stay as far as is known."""
         return [*self.gallery.hang(nodeid, self._verdicts.get(nodeid, ()))]

@@ -83,6 +83,10 @@ def test_a_card_has_metadata_data_and_seed_the_gates_the_stresses_and_limits() -
     )
 
 
+def test_a_card_names_the_profile_where_there_is_one() -> None:
+    assert "\n- profile release\n\n#### Metrics\n" in render(replace(RESULTS, profile="release"))
+
+
 def test_several_models_are_told_apart() -> None:
     metadata, section = parts(TWO_MODELS)
     values = {model["name"]: model["results"][0]["metrics"][0]["value"] for model in metadata["model-index"]}

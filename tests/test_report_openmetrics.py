@@ -1,6 +1,7 @@
 """The numbers as OpenMetrics text, read by the parser of Prometheus."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -55,7 +56,7 @@ def test_a_gate_is_gauges_and_a_state() -> None:
         "# TYPE robustness_run info\n"
         "# HELP robustness_run What the numbers were measured on.\n"
         f'robustness_run_info{{model="Net",model_digest="{"ab" * 32}",images="tests/images",images_digest="{"cd" * 32}",'
-        'device="cpu",seed="7",precision="float32"} 1.0\n'
+        'device="cpu",seed="7",precision="float32",profile=""} 1.0\n'
         "# EOF\n"
     )
 
@@ -76,6 +77,11 @@ def test_the_parser_of_prometheus_reads_it(results: Results) -> None:
     ]
     assert len(families["robustness_gate_measured"].samples) == 3
     assert {s.labels["status"]: s.value for s in families["robustness_gates"].samples}["xfail"] == 1
+
+
+def test_the_profile_of_a_run_is_part_of_what_was_measured_on() -> None:
+    families = {f.name: f for f in text_string_to_metric_families(render(replace(RESULTS, profile="release")))}
+    assert families["robustness_run"].samples[0].labels["profile"] == "release"
 
 
 def test_hostile_names_come_back_as_they_were() -> None:

@@ -97,6 +97,8 @@ def _section(results: Results, found: tuple[Stressed, ...]) -> Iterator[str]:
     yield from ("", "#### Factors", "")
     for run in results.runs:
         yield f"- {_factors(run, models(results)[run.key])}"
+    if results.profile:
+        yield f"- profile {_text(results.profile)}"
     yield from ("", "#### Metrics", "")
     yield (
         "Accuracy is the share of images that are answered with an accepted class; an answer that a defense withholds is wrong. "

@@ -95,6 +95,7 @@ def _runs(results: Results) -> Iterator[str]:
                     "device": run.device,
                     "seed": str(run.seed),
                     "precision": run.precision,
+                    "profile": results.profile,
                 },
                 1,
             )
