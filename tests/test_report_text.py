@@ -241,3 +241,14 @@ def test_colour_is_as_pytest_is_told(project: pytest.Pytester, colour: str) -> N
     assert ("\x1b[32mpass\x1b[0m" in text) == (colour == "yes")
     assert ("\x1b[32m1 gate passed\x1b[0m" in text) == (colour == "yes")
     assert "\x1b" not in (project.path / "out.md").read_text(encoding="utf-8")
+
+
+def test_a_terminal_without_them_gets_no_other_characters(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=":")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    project.makepyfile(GATES)
+    result = project.runpytest_subprocess("-p", "no:randomly", "-v", "-k", "test_curve")
+    assert any(line.startswith(" 1.00 |*") for line in result.outlines)
+    assert result.stdout.str().isascii()
