@@ -15,6 +15,7 @@ from pytest_robustness.explanations import Explainer
 from pytest_robustness.gates import AccuracyAtLeast, GateFailed
 from pytest_robustness.measuring import Sample
 from pytest_robustness.records import Evaluation, Verdict
+from pytest_robustness.remedies import fell, remedy
 from pytest_robustness.shards import Shard
 from pytest_robustness.trust import Trust
 from pytest_robustness.types import Attack, Defense, Perturbation, fits
@@ -128,6 +129,8 @@ class Judging(Explaining):
             if matrix not in self.pictures and isinstance(stress, Attack):
                 self._picture(matrix, stress)
                 views += self.pictures[matrix]
+        if verdict.status == "fail":
+            verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}\n{self._remedy(verdict, stress)}")
         changed: dict[str, Any] = {}
         if fits(stress, Attack):
             found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
@@ -136,6 +139,17 @@ class Judging(Explaining):
         self.verdicts.append(verdict)
         if verdict.status != "pass" and (self.shard is None or verdict.status != "undecided"):
             raise GateFailed(verdict)
+
+    def _remedy(self, verdict: Verdict, stress: Attack | Perturbation | None) -> str:
+        """What to do about a verdict that failed."""
+        defended = self.engine.defense is not None
+        if stress is None:
+            return remedy(verdict, under=None, defended=defended)
+        fallen = fell(verdict)
+        clean = self.engine.evaluate(fallen).outcomes if fallen else ()
+        wrong = sum(not outcome.correct for outcome in clean)
+        under: Literal["attack", "perturbation"] = "attack" if fits(stress, Attack) else "perturbation"
+        return remedy(verdict, under=under, wrong=wrong, defended=defended)
 
 
 def _images(verdict: Verdict) -> list[str]:

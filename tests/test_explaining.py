@@ -478,7 +478,7 @@ def test_explanations_that_stay_pass_the_gate_and_those_that_move_fail_it(red: R
         "stability 0.2444, required >= 0.5\n"
         "overlap 0.333, that of other images 0.111; 3 images\n"
         "short by 0.2556\n"
-        "moved most: lit/a.png (0.20), lit/b.png (0.20), lit/c.png (0.33)"
+        "moved most: lit/a.png (0.20), lit/b.png (0.20), lit/c.png (0.33)\nto do: see in the report what the model looks at, train where it should not look there, or ask for less"
     )
     # What moved most is pictured, clean and stressed, without explanations where nobody asked for them.
     assert [(own.image[4], own.caption, own.panels) for own in verdict.pictures] == [
@@ -658,7 +658,7 @@ def test_explanations_that_point_elsewhere_fail_the_gate_and_say_where(looking: 
         "explanations by GradCAM() of clean images point into their regions >= 0.7\n"
         "0.6667 (2 of 3, 95 % interval 0.094 to 0.992) point into their region, required >= 0.7\n"
         "by chance 0.12\n"
-        "on/1.png: on points at (9, 5), outside; 0.02 of the heat lies in the region"
+        "on/1.png: on points at (9, 5), outside; 0.02 of the heat lies in the region\nto do: see in the report what the model looks at, train where it should not look there, or ask for less"
     )
     assert (error.verdict.status, error.verdict.pictures) == ("fail", ())
     # Under a stress those that point elsewhere are pictured.

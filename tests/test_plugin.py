@@ -65,6 +65,7 @@ def test_a_failing_gate_says_what_was_measured_and_how_to_reproduce_it(project: 
         "top-1 holds until alpha 0.3 under Blend('white.png')\n"
         "dark/dark_2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46\n"
         "required: alpha 0.3, short by 0.2\n"
+        "to do: train with such images, put a defense in front, by robustness.behind(...), or ask for less\n"
         f"at {module}.py:4\n"
         f"reproduce: pytest '{module}.py::test_holds[dark_2]' --robustness-seed=0\n"
     ) in text
