@@ -16,7 +16,7 @@ def gate_table(results: Results) -> Iterator[str]:
     """A line about what was judged, a row per gate, and the outcome."""
     for run in results.runs:
         digest = f" {run.model_digest[:8]}" if run.model_digest else ""
-        yield f"{run.model}{digest} on {run.n} images of {run.images}, {run.device}, seed {run.seed}"
+        yield f"{run.model}{digest} on {run.amount} of {run.images}, {run.device}, seed {run.seed}"
     if results.verdicts:
         yield f"{'gate':{_CLAIM}} {'measured':>10} {'required':>8} {'margin':>7}  verdict"
     for row in rows(results):
