@@ -38,7 +38,12 @@ if TYPE_CHECKING:
         published_lime,
     )
     from pytest_robustness.gates import GateFailed
-    from pytest_robustness.loading import ImageSet, LabelledImage, image_folder, labelled_images
+    from pytest_robustness.hub_datasets import hf_dataset
+    from pytest_robustness.image_sets import ImageSet, LabelledImage
+    from pytest_robustness.image_sources import image_source
+    from pytest_robustness.loading import image_folder, labelled_images
+    from pytest_robustness.manifests import image_manifest
+    from pytest_robustness.map_datasets import image_dataset
     from pytest_robustness.perturbations import (
         JPEG,
         BeforeResize,
@@ -67,7 +72,9 @@ if TYPE_CHECKING:
         then,
         wrapped,
     )
+    from pytest_robustness.preprocessing import Geometry
     from pytest_robustness.robustness import Robustness
+    from pytest_robustness.tars import web_dataset
 
 __all__ = [
     "APGD",
@@ -90,6 +97,7 @@ __all__ = [
     "GateFailed",
     "GaussianBlur",
     "GaussianNoise",
+    "Geometry",
     "GradCAM",
     "Grid",
     "Hue",
@@ -122,12 +130,17 @@ __all__ = [
     "autoattack_like",
     "fixed",
     "foreign",
+    "hf_dataset",
+    "image_dataset",
     "image_folder",
+    "image_manifest",
+    "image_source",
     "labelled_images",
     "perturbation",
     "published_lime",
     "then",
     "transparencies",
+    "web_dataset",
     "wrapped",
 ]
 
@@ -152,13 +165,14 @@ _HOMES = {
     "GateFailed": "gates",
     "GaussianBlur": "perturbations",
     "GaussianNoise": "perturbations",
+    "Geometry": "preprocessing",
     "GradCAM": "explanations",
     "Grid": "explanations",
     "Hue": "perturbations",
-    "ImageSet": "loading",
+    "ImageSet": "image_sets",
     "ImpulseNoise": "perturbations",
     "InputError": "errors",
-    "LabelledImage": "loading",
+    "LabelledImage": "image_sets",
     "Lime": "explanations",
     "MotionBlur": "perturbations",
     "Oblivious": "attacks",
@@ -184,12 +198,17 @@ _HOMES = {
     "autoattack_like": "attacks",
     "fixed": "perturbations",
     "foreign": "attacks",
+    "hf_dataset": "hub_datasets",
+    "image_dataset": "map_datasets",
     "image_folder": "loading",
+    "image_manifest": "manifests",
+    "image_source": "image_sources",
     "labelled_images": "loading",
     "perturbation": "perturbations",
     "published_lime": "explanations",
     "then": "perturbations",
     "transparencies": "curves",
+    "web_dataset": "tars",
     "wrapped": "perturbations",
 }
 

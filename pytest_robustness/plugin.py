@@ -23,7 +23,7 @@ from pytest_robustness.sharing import Sharing, by_pairs
 if TYPE_CHECKING:
     from pytest_robustness.engine import Engine
     from pytest_robustness.explanations import Explainer
-    from pytest_robustness.loading import ImageSet, LabelledImage
+    from pytest_robustness.image_sets import ImageSet, LabelledImage
     from pytest_robustness.robustness import Robustness
 
 _NO_MODEL = """no model to judge: define the fixture robustness_model in conftest.py, for example
@@ -77,7 +77,7 @@ def robustness_model() -> Any:
 
 @pytest.fixture(scope="session")
 def robustness_images() -> Any:
-    """The images to judge it on: override it with an ImageSet or the path of a folder of class folders.
+    """The images to judge it on: override it with an ImageSet, a dataset, or the path of a folder, a manifest or a tar.
 
     It is called when tests are collected, to make one item per image, so it may take no argument but
     pytestconfig.
@@ -245,21 +245,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _image_set(config: pytest.Config, given: Any) -> "ImageSet":
-    """What `robustness_images` returned as an ImageSet: the same one for the same path."""
-    from pytest_robustness.errors import InputError
-    from pytest_robustness.loading import ImageSet, image_folder
+    """What `robustness_images` returned as an ImageSet: the same one for the same path or dataset."""
+    from pytest_robustness.image_sets import ImageSet
+    from pytest_robustness.image_sources import image_source
 
     if isinstance(given, ImageSet):
         return given
-    if isinstance(given, (str, os.PathLike)):
-        known = config.stash[_IMAGES]
-        if given not in known:
-            known[given] = image_folder(Path(given))
-        return known[given]
-    raise InputError(
-        f"robustness_images: expected an ImageSet or the path of a folder, got {type(given).__name__}; "
-        "return image_folder('path/to/images')"
-    )
+    known = config.stash[_IMAGES]
+    # Not every dataset has a hash. The set holds on to it, so that no other object takes its id.
+    key = str(given) if isinstance(given, (str, os.PathLike)) else ("id", id(given))
+    if key not in known:
+        known[key] = image_source(given)
+    return known[key]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
