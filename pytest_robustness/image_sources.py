@@ -36,12 +36,13 @@ def image_source(
     orientation: Orientation = "upright",
     background: Colour = (255, 255, 255),
     on_bad_image: OnBadImage = "fail",
+    follow_links: bool = False,
 ) -> ImageSet:
     """The image set that a source makes, by the function for its kind, with these settings.
 
     A path of a folder is one of class folders, or a Hugging Face dataset where it has such files in place of folders; of a file, a
     manifest or a tar, for which there may be a pattern or a list. Anything with a length and items is a dataset. An ImageSet
-    is itself, and takes no settings. Raises InputError for anything else, and as the function for the kind does.
+    is itself, and takes no settings; links are followed in folders and manifests alone. Raises InputError for anything else, and as the function for the kind does.
     """
     said: dict[str, object] = {
         "classes": classes,
@@ -51,6 +52,7 @@ def image_source(
         "interpolation": interpolation,
     }
     said |= {"orientation": orientation, "background": background, "on_bad_image": on_bad_image}
+    said |= {"follow_links": follow_links or None}
     usual: Mapping[str, object] = {"interpolation": "bilinear", "orientation": "upright", "on_bad_image": "fail"}
     settings: dict[str, Any] = {
         name: value
@@ -68,7 +70,7 @@ def image_source(
     if isinstance(given, (list, tuple)) and given and all(isinstance(part, (str, os.PathLike)) for part in given):
         return _of_tars([str(part) for part in given], settings)
     if type(given).__module__.partition(".")[0] == "datasets":
-        return hf_dataset(given, **settings)
+        return hf_dataset(given, **_unlinked(settings))
     if (
         hasattr(given, "__getitem__")
         and hasattr(given, "__len__")
@@ -78,14 +80,14 @@ def image_source(
             raise InputError(
                 f"{type(given).__name__}: expected no orientation for a dataset, which opens its files itself; leave it out"
             )
-        return image_dataset(given, **settings)
+        return image_dataset(given, **_unlinked(settings))
     raise InputError(f"{_KNOWN}, got {type(given).__name__}; return image_folder('path/to/images')")
 
 
 def _of_path(text: str, settings: Mapping[str, Any]) -> ImageSet:
     path = Path(text)
     if path.is_dir():
-        return hf_dataset(path, **settings) if _is_hub(path) else image_folder(path, **settings)
+        return hf_dataset(path, **_unlinked(settings)) if _is_hub(path) else image_folder(path, **settings)
     if path.suffix in MANIFESTS:
         return image_manifest(path, **settings)
     if path.suffix == ".tar" or (not path.exists() and glob.has_magic(text)):
@@ -101,7 +103,12 @@ def _of_tars(paths: str | list[str], settings: Mapping[str, Any]) -> ImageSet:
         raise InputError(
             f"{paths}: expected classes= for tar files, which don't name them; use web_dataset(paths, classes=...)"
         )
-    return web_dataset(paths, **settings)
+    return web_dataset(paths, **_unlinked(settings))
+
+
+def _unlinked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a source that has no links."""
+    return {name: value for name, value in settings.items() if name != "follow_links"}
 
 
 def _is_hub(path: Path) -> bool:

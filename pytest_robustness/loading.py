@@ -53,11 +53,13 @@ def image_folder(
             f"{root}: expected one folder per class, found no folder in it; sort the images into class folders"
         )
     if classes is None and (root / "classes.yaml").is_file():
-        known = read_classes(root / "classes.yaml", names=folders)
+        known = read_classes(root / "classes.yaml", names=[printable(folder) for folder in folders])
     else:
-        known = class_list(folders if classes is None else classes)
+        known = class_list([printable(folder) for folder in folders] if classes is None else classes)
     # A misspelt folder is told even while it is empty.
-    own = {folder: known.accepted({known.index(folder, printable(str(root / folder)))}) for folder in folders}
+    own = {
+        folder: known.accepted({known.index(printable(folder), printable(str(root / folder)))}) for folder in folders
+    }
     return ImageSet(
         (
             file_image(root, path, own[folder], follow_links=follow_links)

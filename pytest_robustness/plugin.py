@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 _SESSION = pytest.StashKey[Session]()
 _ROBUSTNESS = pytest.StashKey["Robustness"]()
-_IMAGES = pytest.StashKey["dict[object, ImageSet]"]()
+_IMAGES = pytest.StashKey["dict[object, tuple[object, ImageSet]]"]()
 _ALIKE = pytest.StashKey["_Alike"]()
 
 
@@ -252,11 +252,11 @@ def _image_set(config: pytest.Config, given: Any) -> "ImageSet":
     if isinstance(given, ImageSet):
         return given
     known = config.stash[_IMAGES]
-    # Not every dataset has a hash. The set holds on to it, so that no other object takes its id.
+    # Not every dataset has a hash. It is held on to, so that no other object takes its id.
     key = str(given) if isinstance(given, (str, os.PathLike)) else ("id", id(given))
     if key not in known:
-        known[key] = image_source(given)
-    return known[key]
+        known[key] = given, image_source(given)
+    return known[key][1]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -298,8 +298,8 @@ def _collected_images(config: pytest.Config, fixture: Callable[..., Any]) -> "Im
                 f"{file}: expected robustness_images to return its images and to ask for nothing but pytestconfig, because "
                 f"it is called when tests are collected; this one {what}"
             )
-        known[fixture] = _image_set(config, fixture(*([config] if arguments else [])))
-    return known[fixture]
+        known[fixture] = fixture, _image_set(config, fixture(*([config] if arguments else [])))
+    return known[fixture][1]
 
 
 def _company_key(item: pytest.Item) -> object:

@@ -5,7 +5,9 @@ can do no harm, and are told.
 """
 
 import glob
+import itertools
 import json
+import re
 import tarfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -37,7 +39,7 @@ def web_dataset(
     background: Colour = (255, 255, 255),
     on_bad_image: OnBadImage = "fail",
 ) -> ImageSet:
-    """The images in tar files: `paths` is a file, several, or a pattern such as `val-*.tar`.
+    """The images in tar files: `paths` is a file, several, or a pattern such as `val-*.tar` or `val-{000..007}.tar`.
 
     `label` is the ending of the member that has the class, by name or by index; `json.species` is the field of a JSON member, where
     several may be listed. Ids are the tar's name and the key: `val-000/00012`. Of a sample the member is taken whose ending is that of an
@@ -76,7 +78,7 @@ def web_dataset(
 def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found: list[Path] = []
-    for path in map(str, given):
+    for path in itertools.chain.from_iterable(_shards(str(path)) for path in given):
         matching = [path] if Path(path).exists() else sorted(glob.glob(path))
         if not matching:
             raise InputError(f"{path}: expected a tar file or a pattern of tar files, found none; check the path")
@@ -84,6 +86,15 @@ def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     if not found:
         raise InputError("expected at least one tar file, got none; name one")
     return found
+
+
+def _shards(pattern: str) -> list[str]:
+    """WebDataset's `val-{000..007}.tar` as the names it stands for; another name as it is."""
+    found = re.fullmatch(r"(.*)\{(\d+)\.\.(\d+)\}(.*)", pattern, re.DOTALL)
+    if found is None:
+        return [pattern]
+    before, first, last, after = found.groups()
+    return [f"{before}{number:0{len(first)}}{after}" for number in range(int(first), int(last) + 1)]
 
 
 def _images(file: Path, shard: str, known: ClassList, label: str) -> Iterator[LabelledImage]:

@@ -213,6 +213,14 @@ def test_ids_are_one_line_of_characters_that_can_be_written(root: Path, name: by
     assert images.bad() == ()
 
 
+def test_a_class_folder_whose_name_is_no_text_is_a_class_that_can_be_written(root: Path) -> None:
+    os.rename(root / "zebra", os.fsencode(root) + b"/\xff")
+    images = image_folder(root)
+    assert images.classes == ("okapi", "\\udcff")
+    assert [image.id for image in images.of_group("\\udcff")] == [f"\\udcff/{n}.png" for n in (1, 3, 5)]
+    assert images.bad() == ()
+
+
 def test_images_have_groups_and_masks(root: Path) -> None:
     images = ImageSet(
         [

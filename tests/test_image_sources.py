@@ -93,6 +93,13 @@ def test_settings_reach_the_source(root: Path) -> None:
     assert [image_id for image_id, _ in image_source(root, **settings).skipped] == ["zebra/7.png"]
 
 
+def test_links_are_followed_in_folders_where_that_is_said(root: Path, tmp_path: Path) -> None:
+    saved(tmp_path / "outside.png", noise(9, 8, 3))
+    (root / "zebra" / "9.png").symlink_to(tmp_path / "outside.png")
+    assert [image_id for image_id, _ in image_source(root).bad()] == ["zebra/9.png"]
+    assert image_source(root, follow_links=True).bad() == ()
+
+
 def test_a_folder_of_parquet_files_is_no_folder_of_classes(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"")
     with pytest.raises(InputError, match=r"expected (a dataset, got one that can't be read|the library datasets)"):

@@ -90,6 +90,13 @@ def test_a_class_may_be_a_field_of_json(tmp_path: Path) -> None:
     assert images.batch(ids(images)).images.shape == (2, 3, 4, 4)
 
 
+def test_shards_may_be_numbered_as_webdataset_does(shards: list[Path], tmp_path: Path) -> None:
+    assert ids(read(f"{tmp_path}/val-{{000..001}}.tar")) == ids(read(shards))
+    assert refused(tmp_path / "val-{000..002}.tar") == (
+        "val-002.tar: expected a tar file or a pattern of tar files, found none; check the path"
+    )
+
+
 def test_shards_of_one_name_in_two_folders_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("x", "y"):
