@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_robustness.loading import ImageSet, LabelledImage
+    from pytest_robustness.image_sets import ImageSet, LabelledImage
 
 __all__ = ["clean_ids", "marked", "matching"]
 
@@ -50,13 +50,21 @@ def matching(images: "ImageSet", definition: pytest.Item, chosen: "Mapping[str, 
 
     patterns = chosen.get("images", "*")
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    matching = [image for image in images.images if any(fnmatch.fnmatchcase(image.id, p) for p in patterns)]
+    matching = [image for image in images.images if any(_matches(image, pattern) for pattern in patterns)]
     if not matching:
         raise InputError(
             f"{definition.name}: expected images={chosen['images']!r} to match one of the {len(images)} images of {images.name}, "
             f"it matches none; ids look like {images.images[0].id!r}"
         )
     return matching
+
+
+def _matches(image: "LabelledImage", pattern: str) -> bool:
+    """Whether the image's id is of the pattern, or of `group:pattern` one of its groups."""
+    kind, _, group = pattern.partition("group:")
+    if not kind and group:
+        return any(fnmatch.fnmatchcase(name, group) for name in image.groups)
+    return fnmatch.fnmatchcase(image.id, pattern)
 
 
 def clean_ids(images: "Sequence[LabelledImage]") -> list[str]:

@@ -191,7 +191,7 @@ def _told(owners: Sequence[tuple[Part, Provenance]]) -> str:
     run = owners[0][1]
     digest = f" {run.model_digest[:12]}" if run.model_digest else ""
     files = ", ".join(str(part) for part, _ in owners)
-    return f"{run.model}{digest} on {run.n} images of {run.images}, seed {run.seed}: {files}"
+    return f"{run.model}{digest} on {run.amount} of {run.images}, seed {run.seed}: {files}"
 
 
 def _short(value: object) -> str:

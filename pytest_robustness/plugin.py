@@ -23,7 +23,7 @@ from pytest_robustness.sharing import Sharing, by_pairs
 if TYPE_CHECKING:
     from pytest_robustness.engine import Engine
     from pytest_robustness.explanations import Explainer
-    from pytest_robustness.loading import ImageSet, LabelledImage
+    from pytest_robustness.image_sets import ImageSet, LabelledImage
     from pytest_robustness.robustness import Robustness
 
 _NO_MODEL = """no model to judge: define the fixture robustness_model in conftest.py, for example
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 _SESSION = pytest.StashKey[Session]()
 _ROBUSTNESS = pytest.StashKey["Robustness"]()
-_IMAGES = pytest.StashKey["dict[object, ImageSet]"]()
+_IMAGES = pytest.StashKey["dict[object, tuple[object, ImageSet]]"]()
 _ALIKE = pytest.StashKey["_Alike"]()
 
 
@@ -78,7 +78,7 @@ def robustness_model() -> Any:
 
 @pytest.fixture(scope="session")
 def robustness_images() -> Any:
-    """The images to judge it on: override it with an ImageSet or the path of a folder of class folders.
+    """The images to judge it on: override it with an ImageSet, a dataset, or the path of a folder, a manifest or a tar.
 
     It is called when tests are collected, to make one item per image, so it may take no argument but
     pytestconfig.
@@ -246,21 +246,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _image_set(config: pytest.Config, given: Any) -> "ImageSet":
-    """What `robustness_images` returned as an ImageSet: the same one for the same path."""
-    from pytest_robustness.errors import InputError
-    from pytest_robustness.loading import ImageSet, image_folder
+    """What `robustness_images` returned as an ImageSet: the same one for the same path or dataset."""
+    from pytest_robustness.image_sets import ImageSet
+    from pytest_robustness.image_sources import image_source
 
     if isinstance(given, ImageSet):
         return given
-    if isinstance(given, (str, os.PathLike)):
-        known = config.stash[_IMAGES]
-        if given not in known:
-            known[given] = image_folder(Path(given))
-        return known[given]
-    raise InputError(
-        f"robustness_images: expected an ImageSet or the path of a folder, got {type(given).__name__}; "
-        "return image_folder('path/to/images')"
-    )
+    known = config.stash[_IMAGES]
+    # Not every dataset has a hash. It is held on to, so that no other object takes its id.
+    key = str(given) if isinstance(given, (str, os.PathLike)) else ("id", id(given))
+    if key not in known:
+        known[key] = given, image_source(given)
+    return known[key][1]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -302,8 +299,8 @@ def _collected_images(config: pytest.Config, fixture: Callable[..., Any]) -> "Im
                 f"{file}: expected robustness_images to return its images and to ask for nothing but pytestconfig, because "
                 f"it is called when tests are collected; this one {what}"
             )
-        known[fixture] = _image_set(config, fixture(*([config] if arguments else [])))
-    return known[fixture]
+        known[fixture] = fixture, _image_set(config, fixture(*([config] if arguments else [])))
+    return known[fixture][1]
 
 
 def _company_key(item: pytest.Item) -> object:

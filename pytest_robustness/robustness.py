@@ -10,7 +10,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.explaining import Region
 from pytest_robustness.explanation_gates import AttendsTo, StaysWhere
 from pytest_robustness.explanations import Explainer
-from pytest_robustness.loading import LabelledImage
+from pytest_robustness.image_sets import LabelledImage
 from pytest_robustness.measuring import Chosen
 from pytest_robustness.pairs import Targets
 from pytest_robustness.rate_gates import RateAtMost

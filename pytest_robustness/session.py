@@ -21,7 +21,7 @@ from pytest_robustness.sharing import Sharing
 
 if TYPE_CHECKING:
     from pytest_robustness.cache import OutcomeStore
-    from pytest_robustness.loading import ImageSet
+    from pytest_robustness.image_sets import ImageSet
     from pytest_robustness.records import Provenance, Verdict
     from pytest_robustness.results import Results
     from pytest_robustness.trust import Trust

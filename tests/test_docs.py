@@ -22,6 +22,7 @@ ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 DEFENSES = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8")
 EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+IMAGES = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -139,6 +140,15 @@ def test_the_tests_of_the_page_on_explanations_run_as_they_stand(project: pytest
     assert "expected" not in result.stdout.str()
 
 
+def test_the_tests_of_the_page_on_images_run_as_they_stand(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    (block,) = re.findall(r"```python\n(.*?)```", IMAGES, flags=re.DOTALL)
+    (project.path / "test_images_page.py").write_text(block, encoding="utf-8")
+    project.runpytest_inprocess("-p", "no:randomly", "test_images_page.py").assert_outcomes(passed=3)
+
+
 def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: pytest.Pytester) -> None:
     blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
     (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
@@ -182,7 +192,7 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
-    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS + MODELS
+    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS + IMAGES + MODELS
     for name in dir(pytest_robustness.Robustness):
         assert name.startswith("_") or f"robustness.{name}(" in pages, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
@@ -200,6 +210,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "docs/explanations.md",
         "docs/formats.md",
         "docs/models.md",
+        "docs/images.md",
         "docs/modify_and_mimic.md",
         "docs/profiles.md",
         "docs/sharding.md",

@@ -25,6 +25,7 @@ from pytest_robustness import (
     Robustness,
     SmoothingVote,
     image_folder,
+    image_manifest,
     labelled_images,
 )
 from pytest_robustness.explainers import Explainers, top_fifth
@@ -611,6 +612,16 @@ def test_a_region_is_a_box_or_a_mask_or_the_path_of_one(
     opaque.save(tmp_path / "alpha.png")
     image = looking.engine.images["on/0.png"]
     assert looking.attention({image: region(tmp_path, name)}) == looking.attention({"on/0.png": BOX})
+
+
+def test_the_masks_of_a_manifest_are_regions(looking: Robustness, tmp_path: Path) -> None:
+    save(tmp_path / "windows" / "mask.png", mask_of(BOX).expand(3, -1, -1).float())
+    table = "file,label,mask\non/0.png,on,mask.png\non/1.png,on,\noff/3.png,off,mask.png\n"
+    (tmp_path / "windows" / "photos.csv").write_text(table, encoding="utf-8")
+    images = image_manifest(tmp_path / "windows" / "photos.csv", classes=["on", "off", "never"])
+    robustness = Robustness(Engine(Window(), images, device="cpu"))
+    assert robustness.attention(images.masks) == looking.attention({"off/3.png": BOX, "on/0.png": BOX})
+    robustness.assert_attends_to(images.masks)
 
 
 def mask_of(box: tuple[int, int, int, int], size: int = 16) -> torch.Tensor:

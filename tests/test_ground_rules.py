@@ -60,12 +60,12 @@ FLOORS = {
     "corruption_error": 1,
     "accuracy_curves": 3,
     "cache": 2,
-    "classes": 1,
+    "classes": 2,
     "curves": 2,
     "matrices": 3,
     "rate_gates": 4,
     "rates": 2,
-    "doubts": 2,
+    "doubts": 3,
     "measurements": 2,
     "types": 2,
     "cases": 3,
@@ -92,7 +92,15 @@ FLOORS = {
     "attacks.foreign": 6,
     "attacks.square": 5,
     "attacks.steps": 5,
-    "loading": 4,
+    "contents": 1,
+    "documents": 1,
+    "image_sets": 4,
+    "hub_datasets": 5,
+    "image_sources": 7,
+    "loading": 5,
+    "manifests": 6,
+    "map_datasets": 5,
+    "tars": 6,
     "perturbations.blending": 4,
     "perturbations.blur": 4,
     "perturbations.colour": 4,
@@ -187,7 +195,6 @@ DOORS = {
     "foolbox": {"attacks.families"},
     "art": {"attacks.families"},
     "torchattacks": {"attacks.worst_case"},
-    "yaml": {"classes"},
     "pytest": {
         "choosing",
         "distribution",
@@ -200,6 +207,8 @@ DOORS = {
         "sharing",
     },
     "pytest_html": {"report.pytest_html"},
+    "datasets": {"hub_datasets"},
+    "yaml": {"documents"},
     "_pytest": {"reporting"},
     "xdist": {"distribution", "scheduling", "sharing"},
 }
@@ -233,6 +242,7 @@ RECORDS_HALF = {
     "rates",
     "gates",
     "classes",
+    "documents",
     "doubts",
     "gallery",
     "merging",
@@ -255,7 +265,19 @@ RECORDS_HALF = {
     "report.text_charts",
     "report.html",
 }
-HEAVY = {"torch", "torchvision", "kornia", "numpy", "PIL", "scipy", "jinja2", "matplotlib", "pytest_html", "yaml"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "kornia",
+    "numpy",
+    "PIL",
+    "scipy",
+    "jinja2",
+    "matplotlib",
+    "pytest_html",
+    "yaml",
+    "datasets",
+}
 
 
 @functools.cache

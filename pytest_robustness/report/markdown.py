@@ -25,7 +25,7 @@ def summary(results: Results, *, limit: int = SUMMARY_BYTES) -> str:
     for run in results.runs:
         digest = f" `{run.model_digest[:12]}`" if run.model_digest else ""
         lines.append(
-            f"{_text(run.model)}{digest} on {run.n} images of {_text(run.images)}, {_text(run.device)}, seed {run.seed}"
+            f"{_text(run.model)}{digest} on {run.amount} of {_text(run.images)}, {_text(run.device)}, seed {run.seed}"
         )
     lines += ["", "| verdict | gate | measured | required | margin |", "|---|---|--:|--:|--:|"]
     for row in table:

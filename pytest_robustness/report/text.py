@@ -32,9 +32,7 @@ def gate_table(results: Results, *, paint: Paint = _plain) -> Iterator[str]:
     """
     for run in results.runs:
         digest = f" {run.model_digest[:8]}" if run.model_digest else ""
-        yield from _wrapped(
-            f"{run.model}{digest} on {run.n} images of {run.images}, {run.device}, seed {run.seed}", "  "
-        )
+        yield from _wrapped(f"{run.model}{digest} on {run.amount} of {run.images}, {run.device}, seed {run.seed}", "  ")
     table = rows(results)
     cells = [_cells(row) for row in table]
     widths = [max(map(len, column)) for column in zip(_HEADS, *cells, strict=True)]
