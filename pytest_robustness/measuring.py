@@ -63,7 +63,8 @@ class Measuring:
     """The measurements of a `Robustness`, whose `company` and `album` are told there; `measurements` keeps every one, in the
     order they were made, and `pictures` what the examples of matrices look like.
 
-    With a `shard`, a targeted matrix has the pairs of the shard's images.
+    With a `shard`, a targeted matrix has the pairs of the shard's images. With `only`, the id of an image, whatever is asked about
+    that image and others is asked about it alone: a failure replayed.
     """
 
     def __init__(
@@ -73,9 +74,11 @@ class Measuring:
         company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
         album: Album | None = None,
         shard: Shard | None = None,
+        only: str | None = None,
     ) -> None:
         self.engine = engine
         self.shard = shard
+        self._only = only
         self.pictures: dict[Matrix, tuple[Picture, ...]] = {}
         self._album = album if album is not None else Album()
         self._always_pictured = album is None
@@ -396,4 +399,6 @@ class Measuring:
             raise InputError(
                 "expected at least one image to judge, got none; a gate over nothing would pass every model"
             )
+        if self._only in ids:
+            return (self._only,)
         return tuple(self.engine.images[image_id].id for image_id in ids)

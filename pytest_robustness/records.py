@@ -271,7 +271,8 @@ class Verdict:
     `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
     through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces`,
-    `explained` and `charts` are those that the test made beside it. `reproduce` is the command that judges it again.
+    `explained` and `charts` are those that the test made beside it. `reproduce` is the command that judges it again. `fallen` are
+    the images by which a gate failed, the worst first, each with the strength at which it fell.
     """
 
     gate: str
@@ -297,6 +298,7 @@ class Verdict:
     run: str = ""
     expected: bool = False
     reproduce: str = ""
+    fallen: tuple[tuple[str, float], ...] = ()
 
 
 def to_builtin(value: Any) -> Any:

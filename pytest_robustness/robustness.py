@@ -20,12 +20,12 @@ from pytest_robustness.gates import (
     HoldsUntil,
     NotBrokenUpTo,
 )
-from pytest_robustness.judging import Judging
 from pytest_robustness.loading import LabelledImage
 from pytest_robustness.measurements import BreakingPoints, worst_first
 from pytest_robustness.measuring import Chosen
 from pytest_robustness.pairs import Targets
 from pytest_robustness.rate_gates import RateAtMost
+from pytest_robustness.releasing import Releasing
 from pytest_robustness.search import sweep
 from pytest_robustness.traces import Trace
 from pytest_robustness.tracing import trace
@@ -37,7 +37,7 @@ __all__ = ["Robustness"]
 _IMAGENET_CLASSES = 1000
 
 
-class Robustness(Judging):
+class Robustness(Releasing):
     """Measurements and assertions over the model and the images of one engine.
 
     Every judged gate is appended to `verdicts` and every measurement to `measurements`, in the order they
@@ -48,7 +48,7 @@ class Robustness(Judging):
     A gate under an attack that would pass is untrusted where a check of `trust` (the engine's own) finds that the attack may
     not be believed, unless `waive` has the name of the check and a reason. Raises InputError for other waivers.
 
-    `explain` says of which gates the pictures come with explanations, and `by` which explainer makes them.
+    `explain` says which gates' pictures come with explanations, `by` which explainer makes them; `baseline` is the release before.
 
         robustness = Robustness(Engine(model, image_folder("images")))
         robustness.accuracy(FGSM(), 2 / 255)
