@@ -111,6 +111,10 @@ class Keeping:
                 "and the like"
             )
         new = renewed(before, results, prune=self._settings.prune_baseline)
+        if not new.verdicts:
+            self._say(f"{name} is left as it is: this run measured nothing")
+            _fail(session)
+            return
         write_whole(path, new.to_json())
         n = len({verdict.test for verdict in new.verdicts})
         has = f"{n} {'test' if n == 1 else 'tests'}"
