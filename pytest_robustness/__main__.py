@@ -60,6 +60,12 @@ def _compared(given: argparse.Namespace) -> Results:
     return dataclasses.replace(after, comparison=comparison)
 
 
+def _gates(results: Results) -> Iterator[str]:
+    yield from gate_table(results)
+    if results.comparison is not None:
+        yield from comparison_lines(results.comparison)
+
+
 def _comparison(results: Results) -> Iterator[str]:
     assert results.comparison is not None
     yield from comparison_lines(results.comparison)
@@ -120,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for command in (again, merge):
         command.set_defaults(
-            shown=gate_table,
+            shown=_gates,
             failed=lambda results: bool(results.failed) or _worse(results),
             judged=lambda results: results.verdicts,
         )

@@ -85,6 +85,7 @@ def updated(known: Sequence[Failure], results: Results, *, grows: bool) -> tuple
     where the corpus does not grow. What was not asked stays as it is. In the order of the tests, the images and the strengths.
     """
     seeds = {run.key: run.seed for run in results.runs}
+    tests = {failure.test for failure in known}
     found: dict[str, Failure] = {}
     held: set[tuple[str, str, str, int, float]] = set()
     fell: set[tuple[str, str, str, int]] = set()
@@ -94,7 +95,8 @@ def updated(known: Sequence[Failure], results: Results, *, grows: bool) -> tuple
             own = () if verdict.expected else tuple(failures_of(verdict, seed))
             found |= {failure.key: failure for failure in own}
             fell |= {(test, failure.image, failure.stress, seed) for failure in own}
-            held |= {(test, o.image, stress, seed, at) for stress, _, at, o in _answers(verdict) if o.correct}
+            if test in tests:
+                held |= {(test, o.image, stress, seed, at) for stress, _, at, o in _answers(verdict) if o.correct}
     kept: dict[str, Failure] = {}
     for failure in known:
         asked = (failure.test, failure.image, failure.stress, failure.seed)

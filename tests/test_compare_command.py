@@ -74,6 +74,7 @@ def test_the_results_are_written_with_the_comparison_and_shown_again_with_its_st
     assert [change.lost for change in found.comparison.worse] == [("b.png",)]
     write(files / "green.json", dataclasses.replace(found, verdicts=BEFORE.verdicts))
     assert main(["report", "green.json"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 comparison worse than allowed"
 
 
 def test_the_name_of_a_baseline_is_its_file(files: Path) -> None:
