@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from pytest_robustness.gates import GateFailed
     from pytest_robustness.loading import ImageSet, LabelledImage, image_folder, labelled_images
+    from pytest_robustness.models import LoadedModel, load_model
     from pytest_robustness.perturbations import (
         JPEG,
         BeforeResize,
@@ -98,6 +99,7 @@ __all__ = [
     "InputError",
     "LabelledImage",
     "Lime",
+    "LoadedModel",
     "MotionBlur",
     "Oblivious",
     "Occlusion",
@@ -124,6 +126,7 @@ __all__ = [
     "foreign",
     "image_folder",
     "labelled_images",
+    "load_model",
     "perturbation",
     "published_lime",
     "then",
@@ -160,6 +163,7 @@ _HOMES = {
     "InputError": "errors",
     "LabelledImage": "loading",
     "Lime": "explanations",
+    "LoadedModel": "models",
     "MotionBlur": "perturbations",
     "Oblivious": "attacks",
     "Occlusion": "perturbations",
@@ -186,6 +190,7 @@ _HOMES = {
     "foreign": "attacks",
     "image_folder": "loading",
     "labelled_images": "loading",
+    "load_model": "models",
     "perturbation": "perturbations",
     "published_lime": "explanations",
     "then": "perturbations",

@@ -1,4 +1,4 @@
-"""`python -m pytest_robustness merge`, `report` and `compare`: what is done with results when no test runs."""
+"""`python -m pytest_robustness merge`, `report`, `compare` and `schema`: what is done with results when no test runs."""
 
 import argparse
 import dataclasses
@@ -24,13 +24,18 @@ _OK, _FAILED, _REFUSED, _NOT_WRITTEN, _NOTHING = 0, 1, 2, 3, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Join the results of shards, show results again in other formats, or compare two; returns pytest's exit status.
+    """Join the results of shards, show results again, compare two, or say what they look like; returns pytest's exit status.
 
     0 where every gate passed, 1 where one did not or, with --partial, where shards are missing, 2 for results that don't
     belong together, 3 where a file can't be written, 5 where no gate was judged. Of a comparison, 0 where nothing is worse than is
     allowed, 1 where something is or where the run did not finish, 5 where there is nothing to compare.
     """
     given = _parser().parse_args(arguments)
+    if given.results is None:
+        from pytest_robustness.schema import schema_text
+
+        sys.stdout.write(schema_text())
+        return _OK
     try:
         results = given.results(given)
     except InputError as error:
@@ -79,7 +84,7 @@ def _worse(results: Results) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_robustness")
-    commands = parser.add_subparsers(required=True, metavar="merge|report|compare")
+    commands = parser.add_subparsers(required=True, metavar="merge|report|compare|schema")
     again = commands.add_parser(
         "report",
         help="show results again, in other formats",
@@ -87,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     again.add_argument("file", type=Path, metavar="RESULTS", help="the results of a run")
     again.set_defaults(results=lambda given: read_results(given.file))
+    schema = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of results",
+        description="Print the JSON Schema of what --robustness-json and merge write.",
+    )
+    schema.set_defaults(results=None)
     merge = commands.add_parser(
         "merge",
         help="join the results of runs with --robustness-shard",

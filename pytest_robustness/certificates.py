@@ -5,8 +5,9 @@ import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_robustness.bounds import check_confidence, sure, with_confidence
 from pytest_robustness.errors import InputError
-from pytest_robustness.gates import check_confidence, check_share
+from pytest_robustness.gates import check_share
 from pytest_robustness.measurements import needed_for
 from pytest_robustness.records import Evaluation, Verdict
 from pytest_robustness.stats import lower_bound, proportion_interval
@@ -113,11 +114,10 @@ class CertifiedAtLeast:
             reason += (
                 f"\nshort by {self.at_least - k / n:.4g}: {needed_for(self.at_least, n) - k} more have to be certified"
             )
-        measured, status = k / n, "pass" if passed else "fail"
+        measured, status = k / n, sure(passed, bound=True)
         if self.confidence is not None:
             measured = max(0.0, lower_bound(k, n, confidence=self.confidence) - certified.alpha)
-            sure = measured >= self.at_least
-            status = "pass" if sure else "undecided" if passed else "fail"
+            status = sure(passed, measured >= self.at_least)
             reason += (
                 f"\nat confidence {self.confidence:g}, at least {measured:.4g} of all such images are robust: the exact bound "
                 f"less alpha {certified.alpha:g}"
@@ -129,12 +129,14 @@ class CertifiedAtLeast:
                 reason += "\nundecided: the estimate is high enough, its bound is not; take more images"
         return Verdict(
             gate="certified-accuracy",
-            claim=f"certified accuracy of {certified.evaluation.case.defense} at L2 radius {self.radius:g} >= {self.at_least:g}",
-            status=status,  # type: ignore[arg-type]
+            claim=f"certified accuracy of {certified.evaluation.case.defense} at L2 radius {self.radius:g} >= "
+            f"{self.at_least:g}{with_confidence(self.confidence)}",
+            status=status,
             reason=reason,
             measured=measured,
             required=float(self.at_least),
             margin=measured - self.at_least,
+            confidence=self.confidence,
             n=n,
             interval=(lower, upper),
             evaluations=(certified.evaluation,),

@@ -42,7 +42,7 @@ class Defending(Measuring):
                 "knows of the vote with one that doesn't"
             )
         voters = voters_of(vote)
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         engine = self.engine.behind(vote)
         own = [stress]
         if self.engine.images.resized and not isinstance(stress, BeforeResize):
@@ -60,7 +60,7 @@ class Defending(Measuring):
         for a perturbation.
         """
         self._check_attack(attack, "vote_tables")
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         alone, behind = self.engine.behind(None), self.engine.behind(defense)
         asked = {
             "the model alone": (alone, attack),
@@ -75,7 +75,7 @@ class Defending(Measuring):
 
         Raises InputError as `accuracy` does.
         """
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         return self._measured(self._certified(smoothing, ids))
 
     def _certified(self, smoothing: RandomizedSmoothing, ids: Sequence[str], radius: float = 0.0) -> CertifiedAccuracy:

@@ -47,7 +47,7 @@ class Engine:
     `model` maps RGB in [0, 1], (n, 3, h, w), to logits (n, k); it is moved to `device` and otherwise left
     as found. `device` is "auto" (CUDA, else MPS, else the CPU) or a torch device. `batch_size` "auto" fits
     the images' size and, on CUDA, the memory; a batch that runs out of memory is halved, and so are those after it.
-    `precision` and `compiled` are those of `RunningModel`; `workers` threads decode images ahead (None: 1 on a CPU,
+    `precision`, `compiled` and `deterministic` are those of `RunningModel`; `workers` threads decode images ahead (None: 1 on a CPU,
     up to 8 elsewhere). `store` holds outcomes of other runs and processes; `run` names this run where it is
     shared. `progress(done, total, "images")` is called after every batch, or with "pairs" of an image and a target; `computed`
     counts both, without what was known already. `defense` is what stands in front of the model, None in an engine of the model
@@ -68,6 +68,7 @@ class Engine:
         batch_size: int | Literal["auto"] = "auto",
         precision: Precision = "float32",
         compiled: bool = False,
+        deterministic: bool = False,
         workers: int | None = None,
         store: OutcomeStore | None = None,
         run: str = "",
@@ -79,7 +80,12 @@ class Engine:
         if batch_size != "auto" and batch_size < 1:
             raise InputError(f"expected a batch size >= 1 or 'auto', got {batch_size}")
         self._running = RunningModel(
-            model, len(images.classes), device=self.device, precision=precision, compiled=compiled
+            model,
+            len(images.classes),
+            device=self.device,
+            precision=precision,
+            compiled=compiled,
+            deterministic=deterministic,
         )
         self._running.most = None if batch_size == "auto" else batch_size
         self.defense: Defense | None = None
@@ -95,6 +101,7 @@ class Engine:
             batch_size=batch_size,
             precision=precision,
             compiled=compiled,
+            deterministic=deterministic,
             workers=workers,
             store=store,
             run=run,

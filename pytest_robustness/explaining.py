@@ -95,7 +95,7 @@ class Explaining(Defending):
         that answer, corrected by what its clean one has in common with those of the other images. The others are
         left out and counted. Raises InputError as `accuracy` does, and where fewer than two images are left.
         """
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         return self._measured(self._stability(ids, stress, strength, by))
 
     def attention(

@@ -7,11 +7,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_robustness.bounds import bound_text, check_confidence, sure, with_confidence
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import and_more, check_share
 from pytest_robustness.measurements import needed_for
 from pytest_robustness.records import Case, Verdict
-from pytest_robustness.stats import proportion_interval
+from pytest_robustness.stats import lower_bound, proportion_interval
 
 __all__ = ["AttendsTo", "Attention", "ExplanationStability", "Hit", "Overlap", "StaysWhere", "check_some"]
 
@@ -167,11 +168,16 @@ class StaysWhere:
 
 @dataclass(frozen=True)
 class AttendsTo:
-    """At least this share, in (0, 1], of the explanations point into their region."""
+    """At least this share, in (0, 1], of the explanations point into their region.
+
+    With a `confidence` in [0.5, 1), of those of all images of which these are a sample, by an exact bound.
+    """
 
     at_least: float
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
+        check_confidence(self.confidence)
         check_share("at_least", self.at_least)
 
     def judge(self, attention: Attention) -> Verdict:
@@ -185,14 +191,20 @@ class AttendsTo:
             f"{self.at_least:g}\nby chance {attention.chance:.2f}{_excluded(attention.excluded)}"
         )
         reason += "".join(f"\n{line}" for line in missed[:_NAMED]) + and_more(missed)
+        measured = k / n
+        if self.confidence is not None:
+            measured = lower_bound(k, n, confidence=self.confidence)
+            reason += f"\n{bound_text(k, n, self.at_least, self.confidence, doing=' do', alike='share')}"
         return Verdict(
             gate="attends-to",
-            claim=f"explanations by {attention.method} of {attention.case.title} point into their regions >= {self.at_least:g}",
-            status="pass" if passed else "fail",
+            claim=f"explanations by {attention.method} of {attention.case.title} point into their regions >= "
+            f"{self.at_least:g}{with_confidence(self.confidence)}",
+            status=sure(passed, self.confidence is None or measured >= self.at_least),
             reason=reason,
-            measured=k / n,
+            measured=measured,
             required=float(self.at_least),
-            margin=k / n - self.at_least,
+            margin=measured - self.at_least,
+            confidence=self.confidence,
             n=n,
             interval=(lower, upper),
         )

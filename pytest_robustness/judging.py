@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 from pytest_robustness.baselines import Baseline
+from pytest_robustness.bounds import check_confidence
 from pytest_robustness.doubts import checked_waivers, consequences, merged
 from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
@@ -14,6 +15,7 @@ from pytest_robustness.explained import Picture
 from pytest_robustness.explaining import Explaining
 from pytest_robustness.explanations import Explainer
 from pytest_robustness.gates import AccuracyAtLeast, GateFailed
+from pytest_robustness.measuring import Sample
 from pytest_robustness.records import Evaluation, Verdict
 from pytest_robustness.results import Results
 from pytest_robustness.shards import Shard
@@ -43,12 +45,15 @@ class Judging(Explaining):
         explain: Explain = "none",
         by: Explainer | None = None,
         baseline: Baseline | Results | Path | None = None,
-        only: str | None = None,
+        confidence: float | None = None,
+        sample: Sample = tuple,
     ) -> None:
-        super().__init__(engine, company=company, album=album, shard=shard, only=only)
+        super().__init__(engine, company=company, album=album, shard=shard, sample=sample)
         self._baseline = Baseline(baseline) if isinstance(baseline, (Path, Results)) else baseline
         self._explain = explain
         self._by = by
+        check_confidence(confidence)
+        self._confidence = confidence
         self.verdicts: list[Verdict] = []
         self._fast = fast
         self._waive = checked_waivers({} if waive is None else waive)
@@ -65,6 +70,10 @@ class Judging(Explaining):
         defended._trust = self._trust.behind(defense)
         defended.engine = defended._trust.engine
         return defended
+
+    def _sure(self, confidence: float | None) -> float | None:
+        """The confidence to judge at: what the assertion says, else what all of them are judged at."""
+        return self._confidence if confidence is None else confidence
 
     @property
     def _part(self) -> str:

@@ -85,6 +85,17 @@ class TargetedMatrix:
                 columns[place].append(cell)
         return _tried(_summed(name, column) for name, column in zip(self.classes, columns, strict=True))
 
+    def images_of(self, name: str) -> int:
+        """At least so many images of this class or group were attacked; InputError for an unknown one."""
+        rows = [[n for _, n in self._cells[place].values()] for place in self._places(name)]
+        # Each goes towards a target once, and where targets are drawn towards no more than so many.
+        return sum(max(*row, -(-sum(row) // (self.record.targets or len(self.classes)))) for row in rows if row)
+
+    def images_towards(self, name: str) -> int:
+        """At least so many images were attacked towards this class or group; InputError for an unknown one."""
+        columns = [[row[place][1] for row in self._cells if place in row] for place in self._places(name)]
+        return max(map(sum, columns), default=0)
+
     @property
     def modify_rates_by_group(self) -> Mapping[str, Rate]:
         """The modify rate of each group: of the images of its classes, towards whatever target."""

@@ -35,10 +35,13 @@ from pytest_robustness.types import Attack, Classifier, Perturbation, finds_near
 from pytest_robustness.views import Album, curves, pictures_towards
 from pytest_robustness.vote_tables import VoteTables
 
-__all__ = ["Chosen", "Measuring"]
+__all__ = ["Chosen", "Measuring", "Sample"]
 
 Chosen: TypeAlias = LabelledImage | str | ImageSet | Iterable[LabelledImage | str]
 """One image or several, as objects or as ids; an ImageSet stands for all of its images."""
+
+Sample: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
+"""Which of these images, by their ids, are looked at: one at least."""
 
 _Measurement: TypeAlias = (
     Accuracy
@@ -63,8 +66,8 @@ class Measuring:
     """The measurements of a `Robustness`, whose `company` and `album` are told there; `measurements` keeps every one, in the
     order they were made, and `pictures` what the examples of matrices look like.
 
-    With a `shard`, a targeted matrix has the pairs of the shard's images. With `only`, the id of an image, whatever is asked about
-    that image and others is asked about it alone: a failure replayed.
+    With a `shard`, a targeted matrix has the pairs of the shard's images. Of the images that a question is about, those
+    are looked at that `sample` takes of their ids: all of them without it.
     """
 
     def __init__(
@@ -74,11 +77,11 @@ class Measuring:
         company: Callable[[str, tuple[Any, ...]], Sequence[str]] | None = None,
         album: Album | None = None,
         shard: Shard | None = None,
-        only: str | None = None,
+        sample: Sample = tuple,
     ) -> None:
         self.engine = engine
+        self._sample = sample
         self.shard = shard
-        self._only = only
         self.pictures: dict[Matrix, tuple[Picture, ...]] = {}
         self._album = album if album is not None else Album()
         self._always_pictured = album is None
@@ -96,7 +99,7 @@ class Measuring:
 
         Behind a defense, an abstention counts as wrong. Raises InputError as `Engine.evaluate` does.
         """
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         return self._measured(Accuracy(self._evaluated(ids, stress, strength)))
 
     def accuracies(
@@ -107,7 +110,7 @@ class Measuring:
         Under an attack, an image that fell at a smaller epsilon counts as wrong at the larger ones, whose balls
         contain what was found. Raises InputError as `accuracy` does, and where there is no strength.
         """
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         return tuple(self._measured(Accuracy(evaluation)) for evaluation in sweep(self.engine, ids, stress, strengths))
 
     def accuracy_curves(
@@ -129,7 +132,7 @@ class Measuring:
         """
         if not strengths or any(low >= high for low, high in itertools.pairwise(strengths)):
             raise InputError(f"{stress!r}: expected ascending strengths, got {tuple(strengths)}")
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         own = self.engine.model
         others = {name: model for name, model in (models or {}).items() if model is not own}
         name = next((name for name, model in (models or {}).items() if model is own), model_name(own))
@@ -213,7 +216,7 @@ class Measuring:
         With `beyond`, the levels above an image's break are visited as well, and images that are right again there are
         counted and named. It costs what a sweep costs; without it, an image leaves at its first break.
         """
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         ladders = self._climbed(ids, stress, self._top(stress, up_to), levels, tolerance=tolerance, beyond=beyond)
         return self._measured(BreakingPoints(ladders))
 
@@ -234,7 +237,7 @@ class Measuring:
 
         Raises InputError as `breaking_points` does, and for a perturbation.
         """
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         self._check_attack(attack, "breaking_points")
         top = self._top(attack, up_to)
         return self._measured(self._smallest_epsilons(ids, attack, top, levels, tolerance))
@@ -247,7 +250,7 @@ class Measuring:
         The fifteen common corruptions without names. In memory: errors on the published files, which are JPEG compressed
         after the corruption, differ. Raises InputError for a name that is no corruption, and as `accuracy` does.
         """
-        ids = self._ids(self.engine.images if images is None else images)
+        ids = self._ids(images)
         stresses = {name: Corruption(name) for name in corruptions}
         if not stresses:
             raise InputError(
@@ -292,7 +295,12 @@ class Measuring:
         case = engine.case(attack, epsilon)
         started, before = time.perf_counter(), engine.computed["pairs"]
         plan = planned_pairs(
-            engine.images, engine.seed, classes=classes, images_per_class=images_per_class, targets=targets
+            engine.images,
+            engine.seed,
+            classes=classes,
+            images_per_class=images_per_class,
+            targets=targets,
+            sample=self._sample,
         )
         pairs = [pair for pair in plan.pairs if self.shard is None or self.shard.takes(pair[0])]
         with engine.steady():
@@ -389,9 +397,10 @@ class Measuring:
             with contextlib.suppress(InputError):
                 evaluate(company)
 
-    def _ids(self, chosen: Chosen) -> tuple[str, ...]:
-        if isinstance(chosen, ImageSet):
-            chosen = chosen.images
+    def _ids(self, chosen: Chosen | None) -> tuple[str, ...]:
+        """The ids of a sample of these images, each once; without a choice of all that there are."""
+        if chosen is None or isinstance(chosen, ImageSet):
+            chosen = (self.engine.images if chosen is None else chosen).images
         elif isinstance(chosen, (LabelledImage, str)):
             chosen = (chosen,)
         ids = tuple(dict.fromkeys(image.id if isinstance(image, LabelledImage) else image for image in chosen))
@@ -399,6 +408,4 @@ class Measuring:
             raise InputError(
                 "expected at least one image to judge, got none; a gate over nothing would pass every model"
             )
-        if self._only in ids:
-            return (self._only,)
-        return tuple(self.engine.images[image_id].id for image_id in ids)
+        return tuple(self._sample([self.engine.images[image_id].id for image_id in ids]))

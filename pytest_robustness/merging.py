@@ -85,7 +85,9 @@ def merged(parts: Sequence[Part], *, partial: bool = False, runs: int | None = N
         gallery.take(test, verdicts)
     shown = (verdict for test, own in found.items() for verdict in gallery.hang(test, own))
     known = {run.key: run for part in parts for run in part.results.runs}
-    return Results(tuple(shown), tuple(run for _, run in sorted(known.items())), complete=whole)
+    return Results(
+        tuple(shown), tuple(run for _, run in sorted(known.items())), complete=whole, profile=parts[0].results.profile
+    )
 
 
 def _check_shards(parts: Sequence[Part]) -> None:
@@ -97,6 +99,12 @@ def _check_shards(parts: Sequence[Part]) -> None:
         if part.shard.of != first.shard.of:
             raise InputError(
                 f"expected shards of one run, got {first} and {part}; run all of them with the same N in --robustness-shard=I/N"
+            )
+    for part in parts[1:]:
+        if part.results.profile != parts[0].results.profile:
+            raise InputError(
+                f"expected shards of one profile, got {parts[0].results.profile} in {parts[0]} and {part.results.profile} in {part}; "
+                "run all of them with the same --robustness-profile"
             )
     for before, part in itertools.pairwise(parts):
         if part.shard.number == before.shard.number:

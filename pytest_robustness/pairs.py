@@ -1,7 +1,7 @@
 """Which images are attacked towards which classes, all pairs, a balanced sample of them or those that are named; and what came of it."""
 
 import collections
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
@@ -40,13 +40,15 @@ def planned_pairs(
     classes: str | Sequence[str] | None = None,
     images_per_class: int | None = None,
     targets: Targets = None,
+    sample: Callable[[Sequence[str]], Sequence[str]] = tuple,
 ) -> Plan:
     """The pairs of the images of these `classes`, names or groups (all without), and of what `targets` says.
 
     With `classes`, every other class is every other one of them. An image with several accepted classes counts as the first
     of them that is asked for, and goes towards none of them. `images_per_class` images are drawn by the seed and their ids.
     Drawn targets are balanced: each class is met as often as any other, by all images and by those of one class, as
-    evenly as numbers allow; the draw of all images is one, so a part of them has no draw of its own.
+    evenly as numbers allow; the draw of all images is one, so a part of them has no draw of its own. Of all the images that are
+    chosen so, those take part that `sample` takes; pairs that are given are not sampled.
 
     Raises InputError for unknown names, numbers that ask for nothing or for more than there is, and where no pair is left.
     """
@@ -57,7 +59,8 @@ def planned_pairs(
             )
         return _given(images, targets)  # type: ignore[arg-type]
     wanted = range(len(images.classes)) if classes is None else _indices(images, classes)
-    true = _chosen(images, seed, wanted, images_per_class)
+    chosen = _chosen(images, seed, wanted, images_per_class)
+    true = {image_id: chosen[image_id] for image_id in sample(list(chosen))}
     named = None if targets is None or isinstance(targets, int) else _indices(images, targets)  # type: ignore[arg-type]
     candidates = _first_of_a_name(images, wanted if named is None else named)
     drawn = _checked_number(targets, len(candidates) - 1) if isinstance(targets, int) else 0

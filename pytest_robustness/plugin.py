@@ -160,6 +160,7 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
         waive = marked(item).get("waive")
         fast = session.settings.fast
         shard = session.settings.shard if by_pairs(item) else None
+        profile = session.settings.profile
         item.stash[_ROBUSTNESS] = Robustness(
             trust.engine,
             company=around,
@@ -171,7 +172,8 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
             explain=session.settings.explain,
             by=_explainer(session.settings.explain_by),
             baseline=session.keeping.baseline(item.nodeid),
-            only=session.replaying.image,
+            confidence=profile.confidence,
+            sample=session.replaying.sample or functools.partial(profile.sample, seed=seed),
         )
     return item.stash[_ROBUSTNESS]
 
@@ -280,10 +282,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if not own or own[-1].func.__module__ != __name__:
             return
         images = _collected_images(metafunc.config, definitions["robustness_images"][-1].func)
-        chosen = matching(images, metafunc.definition, said)
+        chosen = _sampled(metafunc.config, matching(images, metafunc.definition, said))
     except InputError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     metafunc.parametrize("robustness_image", chosen, ids=clean_ids(chosen))
+
+
+def _sampled(config: pytest.Config, images: "list[LabelledImage]") -> "list[LabelledImage]":
+    """Those of the images that the profile looks at."""
+    settings = config.stash[_SESSION].settings
+    kept = set(settings.profile.sample([image.id for image in images], settings.seed))
+    return [image for image in images if image.id in kept]
 
 
 def _collected_images(config: pytest.Config, fixture: Callable[..., Any]) -> "ImageSet":

@@ -9,6 +9,7 @@ from torch import nn
 
 from pytest_robustness.fingerprint import weights_digest
 from pytest_robustness.loading import ImageSet
+from pytest_robustness.models.loaded import LoadedModel
 from pytest_robustness.records import Provenance
 from pytest_robustness.running import RunningModel
 from pytest_robustness.types import Images, Logits
@@ -17,7 +18,9 @@ __all__ = ["model_name", "provenance"]
 
 
 def model_name(model: Callable[[Images], Logits]) -> str:
-    """What reports call a model: its class, or the name of a function."""
+    """What reports call a model: the source that it was loaded from, its class, or the name of a function."""
+    if isinstance(model, LoadedModel):
+        return model.source
     own = type(model).__name__
     return own if isinstance(model, nn.Module) else getattr(model, "__qualname__", own)
 
@@ -42,6 +45,7 @@ def provenance(running: RunningModel, images: ImageSet, device: str, seed: int) 
             *((name, version(name)) for name in ("numpy", "pillow", "scipy")),
         ),
         machine=_machine(device),
+        preprocessing=str(running.model.preprocessing) if isinstance(running.model, LoadedModel) else "",
     )
 
 

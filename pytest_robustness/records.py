@@ -227,7 +227,7 @@ class Provenance:
     """What the numbers were measured on: without it they can't be compared with anything.
 
     `precision` is that of the search of attacks; `execution` says how the model was run, and why not faster;
-    `machine` names the operating system and the processors.
+    `machine` names the operating system and the processors. `preprocessing` is what the model's source says that it was trained to see.
     """
 
     model: str
@@ -242,6 +242,7 @@ class Provenance:
     execution: str
     versions: tuple[tuple[str, str], ...]
     machine: str = ""
+    preprocessing: str = ""
 
     @functools.cached_property
     def key(self) -> str:
@@ -271,8 +272,9 @@ class Verdict:
     `interval` is the exact 95 % interval of a proportion. `expected` marks a verdict other than pass that
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
     through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces`,
-    `explained` and `charts` are those that the test made beside it. `reproduce` is the command that judges it again. `fallen` are
-    the images by which a gate failed, the worst first, each with the strength at which it fell.
+    `explained` and `charts` are those that the test made beside it. `reproduce` is the command that judges it again.
+    With a `confidence`, what is measured is a bound for all images of which these are a sample. `fallen` are the images by which
+    a gate failed, the worst first, each with the strength at which it fell.
     """
 
     gate: str
@@ -298,6 +300,7 @@ class Verdict:
     run: str = ""
     expected: bool = False
     reproduce: str = ""
+    confidence: float | None = None
     fallen: tuple[tuple[str, float], ...] = ()
 
 

@@ -1,15 +1,15 @@
 """What a release is held against beside fixed bars: the release before."""
 
+from pytest_robustness.asserting import Asserting
 from pytest_robustness.baseline_gates import NoWorseThan
 from pytest_robustness.errors import InputError
-from pytest_robustness.judging import Judging
 from pytest_robustness.measuring import Chosen
 from pytest_robustness.types import Attack, Perturbation
 
 __all__ = ["Releasing"]
 
 
-class Releasing(Judging):
+class Releasing(Asserting):
     """The assertions of a `Robustness` that need the `baseline` it was given."""
 
     def assert_no_worse_than_baseline(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
     from pytest_robustness.corpus import Failure
+    from pytest_robustness.measuring import Sample
     from pytest_robustness.results import Results
 
 __all__ = ["Replaying"]
@@ -57,9 +58,13 @@ class Replaying:
         return as_given(self._config, "corpus") if self.on and self.failure is None else None
 
     @property
-    def image(self) -> str | None:
-        """The one image that is asked about, None for all."""
-        return None if self.failure is None else self.failure.image
+    def sample(self) -> "Sample | None":
+        """What takes the image that is replayed of any images it is among; None where nothing is."""
+        return None if self.failure is None else self._alone
+
+    def _alone(self, images: Sequence[str]) -> Sequence[str]:
+        assert self.failure is not None
+        return (self.failure.image,) if self.failure.image in images else images
 
     @property
     def settings(self) -> Settings:

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +11,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["frozen", "tf32"]
+__all__ = ["deterministic_algorithms", "frozen", "tf32"]
+
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextlib.contextmanager
@@ -31,6 +35,32 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter in learning:
             parameter.requires_grad = True
+
+
+@contextlib.contextmanager
+def deterministic_algorithms() -> Iterator[None]:
+    """torch's deterministic algorithms, where it has some; where it has none, another one runs as before."""
+    cudnn = torch.backends.cudnn
+    accessors = [_accessors(cudnn, name) for name in ("deterministic", "benchmark")]
+    before = [(write, read()) for read, write in accessors]
+    mode = torch.get_deterministic_debug_mode()
+    # What cuBLAS asks for in order to say the same twice.
+    workspace = os.environ.get(_WORKSPACE)
+    os.environ.setdefault(_WORKSPACE, ":4096:8")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*deterministic")
+            # Not by use_deterministic_algorithms, which imports the compiler.
+            torch.set_deterministic_debug_mode("warn")
+            for (write, _), value in zip(before, (True, False), strict=True):
+                write(value)
+            yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        for write, found in before:
+            write(found)
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)
 
 
 @contextlib.contextmanager

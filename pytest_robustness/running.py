@@ -17,7 +17,7 @@ from pytest_robustness.changes import Changes
 from pytest_robustness.errors import InputError
 from pytest_robustness.fingerprint import digest
 from pytest_robustness.folding import Swap, Watch, folded, swapped
-from pytest_robustness.restoring import frozen, tf32
+from pytest_robustness.restoring import deterministic_algorithms, frozen, tf32
 from pytest_robustness.types import Images, Logits
 
 __all__ = ["LEAST_BATCH", "Precision", "RunningModel", "out_of_memory"]
@@ -48,6 +48,7 @@ class RunningModel:
     `most` is the most images of a batch, None until it is settled, and `changes` counts how often `changed` found another model.
     `precision` "bfloat16" or "float16" runs `search` in that precision and everything else in float32; "tf32" lets a
     GPU round to TF32, which "float32" forbids. `compiled` runs the model through torch.compile, on CUDA only.
+    `deterministic` has torch take its deterministic algorithms, as far as it has some.
 
     Raises InputError for a model that can't be called and settings that the device doesn't have.
     """
@@ -60,6 +61,7 @@ class RunningModel:
         device: torch.device,
         precision: Precision = "float32",
         compiled: bool = False,
+        deterministic: bool = False,
     ) -> None:
         if not callable(model):
             raise InputError(
@@ -76,6 +78,7 @@ class RunningModel:
         self._repeats: bool | None = None
         self._classes = classes
         self._compiled = compiled
+        self._deterministic = deterministic
         self._call: Callable[[Images], Logits] = model
         self._layout = torch.contiguous_format
         self._swaps: list[Swap] = []
@@ -98,9 +101,12 @@ class RunningModel:
 
     def prepare(self, probe: Images) -> None:
         """Choose how to run the model, once, by its answers to these images; a model that fails on them is run as given."""
-        if self.prepared:
-            return
-        self.prepared = True
+        if not self.prepared:
+            self.prepared = True
+            self._prepare(probe)
+            self.how += ", deterministic algorithms" * self._deterministic
+
+    def _prepare(self, probe: Images) -> None:
         self._repeats = None
         self._call, self._layout, self._swaps, self.how = self.model, torch.contiguous_format, [], "as given"
         self.least = LEAST_BATCH
@@ -200,6 +206,8 @@ class RunningModel:
         with contextlib.ExitStack() as undo:
             self._depth = 1
             undo.callback(setattr, self, "_depth", 0)
+            if self._deterministic:
+                undo.enter_context(deterministic_algorithms())
             if self.device.type == "cuda":
                 undo.enter_context(tf32(self.precision == "tf32"))
             if isinstance(self.model, nn.Module):

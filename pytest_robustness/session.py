@@ -86,6 +86,7 @@ class Session:
                 batch_size=self.settings.batch_size,
                 precision=self.settings.precision,
                 compiled=self.settings.compiled,
+                deterministic=self.settings.profile.deterministic,
                 workers=self.settings.workers,
                 store=self.store,
                 run=self.distribution.run,
@@ -170,7 +171,7 @@ class Session:
         verdicts = (v for nodeid, found in sorted(self._verdicts.items()) for v in self.gallery.hang(nodeid, found))
         runs = (run for _, run in sorted(self._runs.items()))
         shard = None if self.sharing is None else self.sharing.shard
-        return Results(tuple(verdicts), tuple(runs), complete=complete, shard=shard)
+        return Results(tuple(verdicts), tuple(runs), complete=complete, shard=shard, profile=self.settings.profile.name)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -4,7 +4,8 @@ Nothing heavy is imported here, as in the plugin.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -13,6 +14,7 @@ import pytest
 from pytest_robustness.comparisons import Allowed, baseline_file
 from pytest_robustness.errors import InputError
 from pytest_robustness.formats import FORMATS
+from pytest_robustness.profiles import PROFILES, Profile, chosen_profile
 from pytest_robustness.shards import Shard
 
 if TYPE_CHECKING:
@@ -41,12 +43,20 @@ class Flag:
 
 
 OPTIONS: tuple[Option | Flag, ...] = (
+    Option(
+        "profile",
+        "ci",
+        "NAME",
+        "dev: a sample of the images, for a quick look; ci: all of them; release: all, judged at confidence 0.95, deterministic, "
+        "without the cache",
+    ),
     Option("device", "auto", "DEVICE", "device to run on: auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1, mps"),
     Option("batch-size", "auto", "N", "images per batch, or auto: what suits the device and the size of the images"),
     Option("precision", "float32", "TYPE", "numbers that attacks search with: float32, tf32, bfloat16, float16"),
     Flag("compile", "compile the model with torch.compile, on CUDA only"),
     Flag("fast", "let an accuracy gate stop as soon as its verdict is certain"),
     Option("workers", "auto", "N", "threads that decode images, or auto: one on a CPU, up to eight elsewhere"),
+    Flag("cache", "keep and use outcomes with --robustness-profile=release too"),
     Flag("no-cache", "keep no outcomes for the next run, and use none of the runs before"),
     Flag("cache-clear", "forget the outcomes of all runs before, at the start"),
     Option("xdist", "chunks", "HOW", "what pytest-xdist's --dist=load hands out: chunks of images, or load: any tests"),
@@ -71,7 +81,7 @@ OPTIONS: tuple[Option | Flag, ...] = (
 )
 
 # Those that change what is measured, or what it is compared with.
-_OF_RESULTS = ("device", "precision", "compile", "fast", "baseline", "replay")
+_OF_RESULTS = ("profile", "device", "precision", "compile", "fast", "baseline", "replay")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -102,10 +112,16 @@ def _ini(name: str) -> str:
     return f"robustness_{name.replace('-', '_')}"
 
 
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The options as they are meant: command line before ini before default. `files` are by the name of their format."""
 
+    profile: Profile
     device: str
     batch_size: int | Literal["auto"]
     precision: "Precision"
@@ -151,8 +167,7 @@ class Settings:
         def choice(name: str, *choices: str) -> str:
             value = text(name)
             if value not in choices:
-                expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
-                raise pytest.UsageError(f"--robustness-{name}: expected {expected}, got {value!r}")
+                raise pytest.UsageError(f"--robustness-{name}: expected {_listed(choices)}, got {value!r}")
             return value
 
         def share(name: str) -> Shard | None:
@@ -183,15 +198,27 @@ class Settings:
             given = config.getoption(f"--robustness-{name}") is not None
             return config.invocation_params.dir if given else config.rootpath
 
+        named = chosen_profile(
+            config.getoption("--robustness-profile"), config.getini("robustness_profile"), os.environ
+        )
+        if named not in PROFILES:
+            raise pytest.UsageError(f"--robustness-profile: expected {_listed(PROFILES)}, got {named!r}")
+        profile = PROFILES[named]
+        precision = choice("precision", "float32", "tf32", "bfloat16", "float16")
+        if profile.deterministic and precision != "float32":
+            raise pytest.UsageError(
+                f"--robustness-precision: expected float32 with --robustness-profile={named}, got {precision}; leave one of them out"
+            )
         baseline = text("baseline")
         settings = cls(
+            profile=profile,
             device=text("device"),
             batch_size=number("batch-size", 1, auto=True) or "auto",
-            precision=cast("Precision", choice("precision", "float32", "tf32", "bfloat16", "float16")),
+            precision=cast("Precision", precision),
             compiled=flag("compile"),
             fast=flag("fast"),
             workers=number("workers", 1, auto=True),
-            cached=not flag("no-cache"),
+            cached=(profile.cached or flag("cache")) and not flag("no-cache"),
             clear_cache=flag("cache-clear"),
             whole_chunks=choice("xdist", "chunks", "load") == "chunks",
             shard=share("shard"),

@@ -1,17 +1,21 @@
 """Proportions with exact bounds, and pairs compared exactly."""
 
 import functools
+import math
+from collections.abc import Callable
 
 from scipy.special import bdtr, betaincinv, ndtri
 
 __all__ = [
     "enough_for",
+    "enough_for_mean",
     "lower_bound",
     "mcnemar",
     "mcnemar_gain",
     "normal_quantile",
     "proportion_interval",
     "upper_bound",
+    "upper_mean_bound",
 ]
 
 _MOST = 10_000_000
@@ -46,6 +50,34 @@ def upper_bound(k: int, n: int, *, confidence: float) -> float:
     return 1.0 if k == n else float(betaincinv(k + 1, n - k, confidence))
 
 
+def upper_mean_bound(mean: float, n: int, *, confidence: float) -> float:
+    """The bound of the mean of numbers in [0, 1], of which n that were drawn independently have this mean.
+
+    With probability at least `confidence`, the true mean is not above it: the inequality of Hoeffding (1963) and Bentkus (2004), whichever
+    says more, as Bates et al. (2021) join them. For ones and zeros, `upper_bound` is closer. Raises ValueError as
+    `proportion_interval` does.
+    """
+    _check(0, n, confidence)
+    if not 0 <= mean <= 1:
+        raise ValueError(f"expected a mean in [0, 1], got {mean}")
+    # Rounding up is right for a sum that is no whole number, but 0.3 * 10 is 3.
+    successes = math.ceil(mean * n - 1e-9)
+    low, high = mean, 1.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        if _tail(mean, successes, n, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _tail(mean: float, successes: int, n: int, truth: float) -> float:
+    """How likely n numbers of this true mean have a mean as low, at most."""
+    divergence = sum(part * math.log(part / of) for part, of in ((mean, truth), (1 - mean, 1 - truth)) if part)
+    return min(math.exp(-n * divergence), math.e * float(bdtr(successes, n, truth)))
+
+
 def enough_for(k: int, n: int, bar: float, *, confidence: float) -> int | None:
     """So many trials, with as large a share of successes as k of n, bring `lower_bound` to the bar; None where none do.
 
@@ -53,17 +85,29 @@ def enough_for(k: int, n: int, bar: float, *, confidence: float) -> int | None:
     """
     if k / n <= bar:
         return None
+    return _enough(n, lambda trials: lower_bound(k * trials // n, trials, confidence=confidence) >= bar)
+
+
+def enough_for_mean(mean: float, n: int, bar: float, *, confidence: float) -> int | None:
+    """So many numbers in [0, 1], of the same mean as these n, bring `upper_mean_bound` to the bar; None where none do, as above."""
+    if mean >= bar:
+        return None
+    return _enough(n, lambda numbers: upper_mean_bound(mean, numbers, confidence=confidence) <= bar)
+
+
+def _enough(n: int, clears: Callable[[int], bool]) -> int | None:
+    """The smallest number from n on that clears a bar that all larger ones clear as well, as far as rounding lets them."""
     low, high = n, n
-    while lower_bound(k * high // n, high, confidence=confidence) < bar:
+    while not clears(high):
         low, high = high, 2 * high
         if high > _MOST:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        if lower_bound(k * middle // n, middle, confidence=confidence) < bar:
-            low = middle
-        else:
+        if clears(middle):
             high = middle
+        else:
+            low = middle
     return high
 
 

@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_robustness.bounds import bound_text, check_confidence, sure, with_confidence
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import and_more, check_share
 from pytest_robustness.measurements import needed_for, proportion_text
 from pytest_robustness.records import Evaluation, Outcome, Status, Verdict
-from pytest_robustness.stats import mcnemar_gain, proportion_interval
+from pytest_robustness.stats import lower_bound, mcnemar_gain, proportion_interval
 from pytest_robustness.vote_tables import VoteRow, accepted, right_by
 
 __all__ = ["AcceptedAccuracyAtLeast", "VoteGains", "VoteRecovers", "beside"]
@@ -58,13 +59,16 @@ class VoteRecovers:
 class AcceptedAccuracyAtLeast:
     """Of the images that a vote accepts at least the share `at_least` is right, and at least `coverage_at_least` are accepted.
 
-    Raises InputError for shares outside (0, 1], and without a coverage.
+    With a `confidence` in [0.5, 1) both shares are those of all images of which these are a sample, by exact bounds: that both are as
+    large is wrong no more often than that one is. Raises InputError for shares outside (0, 1], and without a coverage.
     """
 
     at_least: float
     coverage_at_least: float | None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
+        check_confidence(self.confidence)
         check_share("at_least", self.at_least)
         if self.coverage_at_least is None:
             raise InputError(
@@ -89,24 +93,33 @@ class AcceptedAccuracyAtLeast:
                 ("accuracy over the accepted images", "coverage"), bounds, enough, strict=True
             )
         ]
+        promised = []
+        if self.confidence is not None and taken:
+            bounds = [(lower_bound(k, n, confidence=self.confidence), bound, k, n) for _, bound, k, n in bounds]
+            names = (" that it accepts", " are accepted")
+            promised = [
+                bound_text(k, n, bar, self.confidence, doing=name, alike="share")
+                for (_, bar, k, n), name in zip(bounds, names, strict=True)
+            ]
         measured, required, part, whole = min(bounds, key=lambda own: own[0] - own[1])
         # Those that keep the gate from passing.
         lost = [o for o in evaluation.outcomes if not o.correct and not enough[o.predicted is None]]
         told = [f"{o.image}: {_said(o)}; accepted: {' or '.join(o.accepted)}" for o in lost]
-        lines = [*texts, f"over all images, a reject being wrong: {proportion_text(evaluation)}"]
+        lines = [*texts, f"over all images, a reject being wrong: {proportion_text(evaluation)}", *promised]
         if not all(enough):
             lines += told[:_NAMED]
         return Verdict(
             gate="vote-accuracy",
             claim=(
                 f"accuracy over accepted images under {evaluation.case.title} >= {self.at_least:g} with coverage >= "
-                f"{self.coverage_at_least:g}"
+                f"{self.coverage_at_least:g}{with_confidence(self.confidence)}"
             ),
-            status="pass" if all(enough) else "fail",
+            status=sure(all(enough), self.confidence is None or measured >= required),
             reason="\n".join(lines) + ("" if all(enough) else and_more(told)),
             measured=measured,
             required=float(required),
             margin=measured - required,
+            confidence=self.confidence,
             n=n,
             interval=proportion_interval(part, whole) if whole else None,
             evaluations=(evaluation,),

@@ -22,6 +22,7 @@ DEFENSES = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8")
 EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
 BASELINES = (ROOT / "docs" / "baselines.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -183,7 +184,7 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
-    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS + BASELINES
+    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS + BASELINES + MODELS
     for name in dir(pytest_robustness.Robustness):
         assert name.startswith("_") or f"robustness.{name}(" in pages, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
@@ -200,7 +201,9 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "docs/decisions.md",
         "docs/defenses.md",
         "docs/explanations.md",
+        "docs/models.md",
         "docs/modify_and_mimic.md",
+        "docs/profiles.md",
         "docs/sharding.md",
         "docs/stresses.md",
         "docs/trust.md",

@@ -15,7 +15,7 @@ from pytest_robustness.explanation_gates import (
     check_some,
 )
 from pytest_robustness.records import Case, Verdict
-from pytest_robustness.stats import proportion_interval
+from pytest_robustness.stats import lower_bound, proportion_interval
 
 NOISE = Case("GaussianNoise()", "sigma", 0.1)
 CLEAN = Case("", "", 0.0)
@@ -242,3 +242,16 @@ def test_too_few_explanations_to_judge_are_refused_with_what_became_of_the_other
     assert str(error.value) == (
         "expected at least 2 explanations to judge, got 1; a gate over nothing would pass every model"
     )
+
+
+@pytest.mark.parametrize(("at_least", "status"), [(0.7, "pass"), (0.8, "undecided"), (0.95, "fail")])
+def test_at_a_confidence_the_exact_bound_of_the_share_that_points_inside_is_judged(
+    at_least: float, status: str
+) -> None:
+    verdict = AttendsTo(at_least + 0.01, 0.95).judge(attention(*hits(45, 5)))
+    assert (verdict.status, verdict.confidence) == (status, 0.95)
+    bound = lower_bound(45, 50, confidence=0.95)
+    assert (verdict.measured, verdict.margin) == (bound, pytest.approx(bound - at_least - 0.01))
+    assert verdict.claim.endswith(f"point into their regions >= {at_least + 0.01:g} at confidence 0.95")
+    assert f"at confidence 0.95, at least {bound:.4g} of all such images do" in verdict.reason
+    assert ("undecided: the estimate clears the bar" in verdict.reason) == (status == "undecided")

@@ -7,16 +7,13 @@ import pytest
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import (
     AccuracyAtLeast,
-    BreaksNoEarlier,
     CorruptionErrorAtMost,
     CurveAbove,
     GateFailed,
-    HoldsUntil,
-    NotBrokenUpTo,
 )
-from pytest_robustness.measurements import Accuracy, BreakingPoints, CorruptionErrors, SmallestEpsilons
-from pytest_robustness.records import Case, Evaluation, Ladder, Outcome, Verdict
-from pytest_robustness.stats import lower_bound
+from pytest_robustness.measurements import Accuracy, CorruptionErrors
+from pytest_robustness.records import Case, Evaluation, Outcome, Verdict
+from pytest_robustness.stats import lower_bound, upper_mean_bound
 
 CASE = Case("FGSM()", "epsilon", 2 / 255)
 
@@ -31,17 +28,6 @@ def evaluation(right: int, wrong: int, case: Case = CASE) -> Evaluation:
     rows = [outcome(f"r{i}.png", right=True, subject=0.9) for i in range(right)]
     rows += [outcome(f"w{i}.png", right=False, subject=0.01 * (i + 1)) for i in range(wrong)]
     return Evaluation(case, tuple(rows))
-
-
-def ladder(image: str, *rungs: tuple[float, bool]) -> Ladder:
-    levels = (0.1, 0.2, 0.3)
-    return Ladder(image, "Blend('z.png')", "alpha", levels, tuple((s, outcome(image, right=ok)) for s, ok in rungs))
-
-
-HELD = ladder("held.png", (0.0, True), (0.1, True), (0.2, True), (0.3, True))
-BROKE = ladder("broke.png", (0.0, True), (0.1, True), (0.2, False))
-EARLY = ladder("early.png", (0.0, True), (0.1, False))
-WRONG = ladder("wrong.png", (0.0, False))
 
 
 def test_an_accuracy_that_clears_the_bar_passes() -> None:
@@ -134,55 +120,8 @@ def test_a_bar_that_is_no_share_is_refused(bar: float) -> None:
     )
 
 
-def test_an_image_that_holds_passes() -> None:
-    verdict = HoldsUntil(0.3).judge([HELD])
-    assert (verdict.status, verdict.claim, verdict.reason) == (
-        "pass",
-        "top-1 holds until alpha 0.3 under Blend('z.png')",
-        "held.png holds until alpha 0.3: cat 0.20",
-    )
-    assert (verdict.measured, verdict.required, verdict.margin) == (0.3, 0.3, 0.0)
-
-
-def test_an_image_that_breaks_says_where_and_what_it_became() -> None:
-    verdict = HoldsUntil(0.3).judge([BROKE])
-    assert (verdict.status, verdict.reason) == (
-        "fail",
-        "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20\nrequired: alpha 0.3, short by 0.2",
-    )
-    assert (verdict.measured, verdict.required, verdict.margin) == (0.1, 0.3, pytest.approx(-0.2))
-
-
-def test_an_image_that_is_wrong_when_clean_holds_nowhere() -> None:
-    verdict = HoldsUntil(0.3).judge([WRONG])
-    assert (verdict.status, verdict.reason, verdict.measured, verdict.margin) == (
-        "fail",
-        "wrong.png is wrong on the clean image already: dog 0.80; accepted: cat\nrequired: alpha 0.3",
-        None,
-        None,
-    )
-
-
-def test_of_several_images_each_has_to_hold_and_the_worst_are_named_first() -> None:
-    verdict = HoldsUntil(0.3).judge([HELD, BROKE, EARLY])
-    assert (verdict.status, verdict.reason) == (
-        "fail",
-        "1 of 3 images hold until alpha 0.3\n"
-        "early.png holds until alpha 0 and breaks at 0.1: dog 0.80, cat 0.20\n"
-        "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20\n"
-        "required: alpha 0.3, short by 0.3",
-    )
-    assert HoldsUntil(0.3).judge([HELD, HELD]).reason == "2 of 2 images hold until alpha 0.3"
-
-
-def test_of_many_broken_images_five_are_named() -> None:
-    verdict = HoldsUntil(0.3).judge([HELD] + [EARLY] * 7)
-    assert verdict.reason.splitlines()[-2:] == ["... and 2 more", "required: alpha 0.3, short by 0.3"]
-    assert len(verdict.reason.splitlines()) == 8
-
-
 def test_a_failed_gate_is_an_assertion_error_that_carries_its_verdict() -> None:
-    verdict = HoldsUntil(0.3).judge([WRONG])
+    verdict = AccuracyAtLeast(0.9).judge(evaluation(8, 2))
     failed = GateFailed(verdict)
     assert isinstance(failed, AssertionError)
     assert failed.verdict is verdict
@@ -235,36 +174,6 @@ def test_a_verdict_that_is_decided_early_says_after_how_many_images_and_by_which
         "accuracy at most 0.8, required >= 0.9\n"
         "decided after 3 of 10 images, the shakiest first: 1 right, 2 wrong\n"
         "furthest off: 1.png (dog 0.70), 2.png (dog 0.70)"
-    )
-
-
-def test_a_quantile_of_breaking_points_that_clears_the_bar_passes() -> None:
-    verdict = BreaksNoEarlier(0.1, 0.5).judge(BreakingPoints((HELD, BROKE, EARLY, WRONG)))
-    assert verdict == Verdict(
-        gate="breaking-point",
-        claim="0.5 quantile of the breaking points under Blend('z.png') >= alpha 0.1",
-        status="pass",
-        reason=(
-            "0.5 quantile alpha 0.1, required >= 0.1\n"
-            "2 of 4 images hold until alpha 0.1; 2 break, 1 never up to alpha 0.3, 1 wrong when clean"
-        ),
-        measured=0.1,
-        required=0.1,
-        margin=0.0,
-        n=4,
-        ladders=(HELD, BROKE, EARLY, WRONG),
-    )
-
-
-def test_a_quantile_below_the_bar_names_the_images_that_break_first() -> None:
-    verdict = BreaksNoEarlier(0.2, 0.25).judge(BreakingPoints((HELD, BROKE, EARLY, WRONG)))
-    assert (verdict.status, verdict.measured, verdict.margin) == ("fail", 0.0, -0.2)
-    assert verdict.reason == (
-        "0.25 quantile alpha 0, required >= 0.2\n"
-        "1 of 4 images hold until alpha 0.2; 2 break, 1 never up to alpha 0.3, 1 wrong when clean\n"
-        "early.png holds until alpha 0 and breaks at 0.1: dog 0.80, cat 0.20\n"
-        "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20\n"
-        "wrong.png is wrong on the clean image already: dog 0.80; accepted: cat"
     )
 
 
@@ -375,81 +284,6 @@ def test_floors_of_0_alone_are_refused() -> None:
     )
 
 
-def epsilons(*values: float | None, up_to: float = 1.0) -> SmallestEpsilons:
-    """Images with these smallest epsilons: None is wrong when clean, infinity holds."""
-    rows = []
-    for place, value in enumerate(values):
-        held = value == float("inf")
-        rows.append(replace(outcome(f"{place}.png", right=held), distance=None if held else value))
-    return SmallestEpsilons(Evaluation(Case("FMN()", "epsilon", up_to), tuple(rows)))
-
-
-def test_smallest_epsilons_above_the_bar_pass_but_for_a_share_of_the_images() -> None:
-    measured = epsilons(float("inf"), 0.002, None, *[2.5 / 255] * 7)
-    verdict = NotBrokenUpTo(2 / 255, 0.2).judge(measured)
-    assert isinstance(measured.found, Evaluation)
-    assert verdict == Verdict(
-        gate="smallest-epsilon",
-        claim="no epsilon up to 2/255 breaks more than 0.2 of the images under FMN()",
-        status="pass",
-        reason="0.2 quantile epsilon 2.5/255, required > 2/255\n"
-        "8 of 10 images are not broken up to epsilon 2/255; 8 break, 1 hold until epsilon 1, 1 wrong when clean",
-        measured=2.5 / 255,
-        required=2 / 255,
-        margin=pytest.approx(0.5 / 255),
-        n=10,
-        evaluations=(measured.found,),
-    )
-    assert NotBrokenUpTo(2 / 255, 0.1).judge(measured).status == "fail"
-
-
-def test_broken_images_are_named_the_worst_first_and_the_wrong_ones_last() -> None:
-    verdict = NotBrokenUpTo(2 / 255, 0.1).judge(epsilons(None, 0.002, 0.001, *[0.003] * 4))
-    assert (verdict.status, verdict.reason) == (
-        "fail",
-        "0.1 quantile epsilon 0, required > 2/255\n"
-        "0 of 7 images are not broken up to epsilon 2/255; 6 break, 0 hold until epsilon 1, 1 wrong when clean\n"
-        "2.png breaks at epsilon 0.001: dog 0.80\n"
-        "1.png breaks at epsilon 0.002: dog 0.80\n"
-        "3.png breaks at epsilon 0.003: dog 0.80\n"
-        "4.png breaks at epsilon 0.003: dog 0.80\n"
-        "5.png breaks at epsilon 0.003: dog 0.80\n"
-        "... and 2 more",
-    )
-    alone = NotBrokenUpTo(2 / 255, 0).judge(epsilons(None))
-    assert alone.reason.splitlines()[-1] == "0.png is wrong on the clean image already: dog 0.80"
-
-
-def test_an_image_that_breaks_at_the_bar_itself_is_broken_by_it() -> None:
-    for at in (2 / 255, 0.007843139):
-        assert NotBrokenUpTo(2 / 255, 0).judge(epsilons(at)).status == "fail"
-    assert NotBrokenUpTo(2 / 255, 0).judge(epsilons(2.01 / 255)).status == "pass"
-
-
-def test_what_held_throughout_is_measured_as_the_largest_epsilon_that_was_tried() -> None:
-    verdict = NotBrokenUpTo(2 / 255, 0).judge(epsilons(float("inf"), up_to=4 / 255))
-    assert (verdict.status, verdict.measured, verdict.margin) == ("pass", 4 / 255, pytest.approx(2 / 255))
-    assert verdict.reason == (
-        "0 quantile above epsilon 4/255, required > 2/255\n"
-        "1 of 1 images are not broken up to epsilon 2/255; 0 break, 1 hold until epsilon 4/255, 0 wrong when clean"
-    )
-
-
-@pytest.mark.parametrize("quantile", [0, 0.25, 0.5])
-@pytest.mark.parametrize("at_least", [0.1, 0.2, 0.3])
-def test_of_a_climb_the_verdict_is_that_of_its_breaking_points(at_least: float, quantile: float) -> None:
-    ladders = (HELD, BROKE, EARLY, WRONG)
-    own = NotBrokenUpTo(at_least, quantile).judge(SmallestEpsilons(ladders))
-    assert own.status == BreaksNoEarlier(at_least, quantile).judge(BreakingPoints(ladders)).status
-    assert (own.ladders, own.evaluations) == (ladders, ())
-
-
-def test_a_quantile_that_is_no_share_of_the_images_is_refused_before_anything_is_measured() -> None:
-    with pytest.raises(InputError) as error:
-        NotBrokenUpTo(0.1, 1.0)
-    assert str(error.value) == "expected a quantile in [0, 1), got 1.0; 0.1 lets a tenth of the images break earlier"
-
-
 def test_a_gate_under_several_attacks_says_which_broke_how_many_and_what_was_not_returned() -> None:
     case = Case("WorstCase(FGSM(), PGD())", "epsilon", 0.01)
     whole = evaluation(2, 4, case)
@@ -467,3 +301,66 @@ def test_a_gate_under_several_attacks_says_which_broke_how_many_and_what_was_not
     early = AccuracyAtLeast(0.9).judge(Evaluation(case, told[1:]), of=30).reason.splitlines()
     assert early[-2] == "broken by FGSM(): 1, PGD(): 2"
     assert Accuracy(Evaluation(case, told)).explain(0.1)[-2] == "broken by FGSM(): 1, PGD(): 2"
+
+
+WEAK, STRONG = (Case("FGSM()", "epsilon", steps / 255) for steps in (1, 2))
+
+
+def test_a_curve_at_a_confidence_has_to_clear_every_bar_by_its_bound() -> None:
+    """Of 100 images 90 and 80: the one-sided 95 % bounds of Clopper and Pearson are .8363 and .7228."""
+    curve = [evaluation(90, 10, WEAK), evaluation(80, 20, STRONG)]
+    verdict = CurveAbove({1 / 255: 0.8, 2 / 255: 0.5}, confidence=0.95).judge(curve)
+    assert (verdict.status, verdict.required, verdict.confidence) == ("pass", 0.8, 0.95)
+    assert verdict.measured == pytest.approx(lower_bound(90, 100, confidence=0.95))
+    assert verdict.claim == "accuracy under FGSM() >= 0.8 at epsilon 1/255, 0.5 at epsilon 2/255 at confidence 0.95"
+    assert verdict.reason == (
+        "2 of 2 accuracies are as high as required\n"
+        "epsilon 1/255: accuracy 0.9 (90 of 100, 95 % interval 0.824 to 0.951), required >= 0.8\n"
+        "at confidence 0.95, at least 0.8363 of all such images\n"
+        "epsilon 2/255: accuracy 0.8 (80 of 100, 95 % interval 0.708 to 0.873), required >= 0.5\n"
+        "at confidence 0.95, at least 0.7228 of all such images"
+    )
+
+
+def test_a_curve_whose_bound_misses_one_bar_is_undecided_and_says_how_many_images_would_decide() -> None:
+    curve = [evaluation(90, 10, WEAK), evaluation(80, 20, STRONG)]
+    verdict = CurveAbove({1 / 255: 0.8, 2 / 255: 0.77}, confidence=0.95).judge(curve)
+    assert (verdict.status, verdict.required) == ("undecided", 0.77)
+    assert verdict.reason.splitlines()[-1] == (
+        "at epsilon 2/255 undecided: the estimate clears the bar, its bound does not; 574 images with the same accuracy would decide"
+    )
+    assert lower_bound(80 * 574 // 100, 574, confidence=0.95) >= 0.77
+
+
+def test_a_curve_that_comes_down_to_nothing_asks_for_no_bound_there() -> None:
+    curve = [evaluation(90, 10, WEAK), evaluation(0, 100, STRONG)]
+    verdict = CurveAbove({1 / 255: 0.8, 2 / 255: 0}, confidence=0.95).judge(curve)
+    assert verdict.status == "pass"
+    assert CurveAbove({1 / 255: 0.95, 2 / 255: 0}, confidence=0.95).judge(curve).status == "fail"
+
+
+def test_a_mean_error_at_a_confidence_is_judged_by_a_bound_of_the_mean_over_images() -> None:
+    """Ten images of mean error .5: the true mean is at most .8263."""
+    passed = CorruptionErrorAtMost(0.9, None, 0.95).judge(CORRUPTED)
+    assert (passed.status, passed.confidence) == ("pass", 0.95)
+    assert passed.measured == pytest.approx(upper_mean_bound(0.5, 10, confidence=0.95))
+    assert passed.claim == "mean error under 2 common corruptions <= 0.9 at confidence 0.95"
+    assert passed.reason.splitlines()[-1] == "at confidence 0.95, at most 0.8263 over all such images"
+    verdict = CorruptionErrorAtMost(0.6, None, 0.95).judge(CORRUPTED)
+    assert (verdict.status, verdict.margin) == ("undecided", pytest.approx(0.6 - 0.8262861))
+    assert verdict.reason.splitlines()[-1] == (
+        "undecided: the estimate clears the bar, its bound does not; 118 images with the same error would decide"
+    )
+    assert upper_mean_bound(0.5, 118, confidence=0.95) <= 0.6 < upper_mean_bound(0.5, 117, confidence=0.95)
+
+
+def test_a_mean_corruption_error_is_bounded_on_the_scale_of_its_normalizer() -> None:
+    """An image that is wrong everywhere adds (1 / .8 + 1 / .5) / 2 = 1.625; .85 is .523 of that."""
+    verdict = CorruptionErrorAtMost(1.0, {"fog": 0.8, "snow": 0.5}, 0.95).judge(CORRUPTED)
+    assert verdict.status == "undecided"
+    assert verdict.measured == pytest.approx(1.625 * upper_mean_bound(0.85 / 1.625, 10, confidence=0.95))
+
+
+def test_a_gate_that_has_a_confidence_keeps_it_in_its_verdict() -> None:
+    assert AccuracyAtLeast(0.5).judge(evaluation(8, 2)).confidence is None
+    assert AccuracyAtLeast(0.5, 0.9).judge(evaluation(8, 2)).confidence == 0.9

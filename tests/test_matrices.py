@@ -282,3 +282,15 @@ def test_a_matrix_says_which_pairs_were_tried(change: dict[str, object], questio
 
 def test_what_a_measurement_took_is_no_part_of_what_it_found() -> None:
     assert TargetedMatrix(RECORD, 18, 0.1) == TargetedMatrix(RECORD)
+
+
+def test_images_are_counted_once_whatever_the_number_of_their_targets() -> None:
+    view = TargetedMatrix(RECORD)
+    assert [view.images_of(name) for name in ("a", "b", "c", "d", "front", "back")] == [3, 2, 1, 0, 5, 1]
+    assert [view.images_towards(name) for name in ("a", "b", "c", "d", "front", "back")] == [3, 4, 5, 6, 4, 6]
+
+
+def test_where_targets_are_drawn_images_are_counted_by_their_targets() -> None:
+    """Eight attempts in all, two of each image, and three at most towards one class: four images."""
+    drawn = dataclasses.replace(RECORD, cells=("- 0/3 1/3 0/2", *("-*4",) * 3), choice="drawn", targets=2)
+    assert TargetedMatrix(drawn).images_of("a") == 4

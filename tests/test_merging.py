@@ -123,6 +123,14 @@ def test_shards_of_other_numbers_are_refused() -> None:
     )
 
 
+def test_shards_of_other_profiles_are_refused_and_those_of_one_have_it_together() -> None:
+    assert refusal(part(1, 2, profile="ci"), part(2, 2, profile="dev")) == (
+        "expected shards of one profile, got ci in shard-1.json (shard 1/2) and dev in shard-2.json (shard 2/2); run all of them with "
+        "the same --robustness-profile"
+    )
+    assert merged([part(1, 2, profile="release"), part(2, 2, profile="release")]).profile == "release"
+
+
 def test_shards_of_other_tests_are_refused() -> None:
     assert refusal(part(1, 2), part(2, 2, items="others")) == (
         "expected shards of the same tests, got others in shard-2.json (shard 2/2) than in shard-1.json (shard 1/2); run all of "
@@ -457,7 +465,7 @@ def test_the_command_prints_the_table_and_writes_both_files_without_torch(tmp_pa
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-3:] == ["2 gates passed", "results: r/whole.json", "report: r/whole.html"]
+    assert done.stdout.splitlines()[-3:] == ["2 gates passed", "report: r/whole.html", "results: r/whole.json"]
     whole = Results.from_json((tmp_path / "r" / "whole.json").read_text(encoding="utf-8"))
     assert whole == Results((verdict("t.py::a"), verdict("t.py::b")), (RUN,))
     assert "Pass: 2 gates passed" in (tmp_path / "r" / "whole.html").read_text(encoding="utf-8")

@@ -82,8 +82,8 @@ def test_the_terminal_ends_with_a_table_of_gates_that_fits_80_columns(project: p
         "top-1 holds until alpha 0.3 under             5 of 6      all    -0.2  fail",
         "  Blend('white.png')",
         "1 of 1 gates not passed",
-        "results: out.json",
         "report: r/report.html",
+        "results: out.json",
     ]
     assert all(len(line) <= 80 for line in result.outlines[start : start + 8])
     assert (project.path / "r" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -7,7 +7,7 @@ import pytest
 from pytest_robustness.errors import InputError
 from pytest_robustness.matrices import TargetedMatrix
 from pytest_robustness.rate_gates import RateAtMost
-from pytest_robustness.stats import proportion_interval
+from pytest_robustness.stats import proportion_interval, upper_mean_bound
 from tests.test_matrices import RECORD
 
 VIEW = TargetedMatrix(RECORD)
@@ -136,3 +136,64 @@ def test_a_bar_that_is_no_share_or_that_every_model_passes_is_refused(at_most: o
 def test_another_gates_verdict_is_not_judged_here() -> None:
     verdict = dataclasses.replace(RateAtMost("modify", 0.4, "median").judge(VIEW), gate="accuracy")
     assert RateAtMost.of_verdict(verdict) is None
+
+
+# Of a, b and c were attacked 3, 2 and 1 images; towards a, b, c and d 3, 4, 5 and 6.
+@pytest.mark.parametrize(
+    ("kind", "of", "bound"),
+    [
+        ("modify", "c", upper_mean_bound(1 / 3, 1, confidence=0.9)),
+        (
+            "modify",
+            "worst",
+            max(upper_mean_bound(k / m, n, confidence=0.9) for k, m, n in ((4, 9, 3), (3, 6, 2), (1, 3, 1))),
+        ),
+        ("modify", "front", upper_mean_bound(7 / 15, 5, confidence=0.9)),
+        ("mimic", "d", upper_mean_bound(2 / 6, 6, confidence=0.9)),
+        ("mimic", "back", upper_mean_bound(4 / 11, 6, confidence=0.9)),
+        # That at least two of three are as low: the second lowest bound, at half of the risk.
+        (
+            "modify",
+            "median",
+            sorted(upper_mean_bound(k / m, n, confidence=0.95) for k, m, n in ((4, 9, 3), (3, 6, 2), (1, 3, 1)))[1],
+        ),
+        # Of four, three: the third lowest, at half of the risk.
+        (
+            "mimic",
+            "median",
+            sorted(upper_mean_bound(k / n, n, confidence=0.95) for k, n in ((1, 3), (3, 4), (2, 5), (2, 6)))[2],
+        ),
+    ],
+)
+def test_at_a_confidence_an_upper_bound_counts_images_and_not_pairs(kind: str, of: str, bound: float) -> None:
+    for at_most, status in ((bound + 1e-6, "pass"), (bound - 1e-6, "undecided"), (0.1, "fail")):
+        gate = RateAtMost(kind, at_most, of, 0.9)  # type: ignore[arg-type]
+        verdict = gate.judge(VIEW)
+        assert (verdict.status, verdict.confidence) == (status, 0.9)
+        assert verdict.measured == pytest.approx(bound)
+        assert verdict.margin == pytest.approx(at_most - bound)
+        assert RateAtMost.of_verdict(verdict) == gate
+
+
+def test_at_a_confidence_a_verdict_says_what_can_be_promised_and_what_would_decide() -> None:
+    verdict = RateAtMost("modify", 0.9, "c", 0.95).judge(VIEW)
+    assert (
+        verdict.claim
+        == "modify rate of c under PGD() at epsilon 2/255 towards every other class <= 0.9 at confidence 0.95"
+    )
+    assert verdict.reason == (
+        "modify rate of c 0.333 (1/3, 0.008 to 0.906), required <= 0.9\n"
+        "at confidence 0.95, at most 0.9957 over all such images\n"
+        "undecided: the estimate clears the bar, its bound does not; 4 images with the same rate would decide\n"
+        "highest b 0.50; lowest c 0.33\n"
+        "18 pairs; left out: 3 images wrong when clean (c 2, a 1)"
+    )
+    assert RateAtMost("modify", 0.9, "median", 0.95).judge(VIEW).reason.splitlines()[2] == (
+        "undecided: the estimate clears the bar, its bound does not; take more images of each class"
+    )
+
+
+def test_a_part_of_the_pairs_is_undecided_at_any_confidence() -> None:
+    verdict = RateAtMost("modify", 0.9999, "median", 0.5).judge(VIEW, part="shard 1 of 2")
+    assert verdict.status == "undecided"
+    assert RateAtMost("modify", 0.5, "worst", 0.95).judge(EMPTY, part="shard 1 of 2").measured is None

@@ -128,15 +128,3 @@ def test_without_a_baseline_there_is_nothing_to_compare_with(images: ImageSet) -
         "expected a baseline to compare with, got none; name one with --robustness-baseline, or in a notebook as Robustness(engine, "
         "baseline=Path('release.json'))"
     )
-
-
-def test_a_failure_replayed_asks_about_its_image_alone_wherever_it_is_among_others(
-    images: ImageSet, white: Blend
-) -> None:
-    robustness = Robustness(Engine(Darker(), images, device="cpu"), only="dark/2.png")
-    assert len(robustness.accuracy(white, 0.2).evaluation.outcomes) == 1
-    assert robustness.accuracy(white, 0.2) == 0.0
-    assert robustness.behind(SmoothingVote()).accuracy(white, 0.2) == 0.0
-    assert len(robustness.breaking_points(white)) == 1
-    # Where it is not among them, the question is about others.
-    assert len(robustness.accuracy(images=["dark/0.png", "dark/1.png"]).evaluation.outcomes) == 2

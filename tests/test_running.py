@@ -1,8 +1,10 @@
 """The model while it runs and after: what it is asked, what may come back, and that it is left as it was found."""
 
 import itertools
+import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -956,3 +958,31 @@ def test_what_can_not_be_called_is_no_model() -> None:
     with pytest.raises(InputError) as error:
         of({"weights": 1})  # type: ignore[arg-type]
     assert str(error.value) == "expected a model that maps images to logits, got dict; return an nn.Module"
+
+
+def test_deterministic_algorithms_are_taken_while_it_runs_and_torch_is_left_as_it_was() -> None:
+    running = RunningModel(net(), 3, device=CPU, deterministic=True)
+    cudnn, name = torch.backends.cudnn, "CUBLAS_WORKSPACE_CONFIG"
+
+    def now() -> tuple[object, ...]:
+        enabled, warns = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        return enabled, warns, cudnn.deterministic, cudnn.benchmark, os.environ.get(name)
+
+    before = now()
+    with running.running():
+        inside = now()
+    assert inside == (True, True, True, False, ":4096:8")
+    with pytest.raises(KeyError), running.running():
+        raise KeyError
+    assert now() == before == (False, False, False, False, None)
+
+
+def test_what_has_no_deterministic_algorithm_runs_without_a_word() -> None:
+    running = RunningModel(net(), 3, device=CPU, deterministic=True)
+    with running.running():
+        warnings.warn("kthvalue does not have a deterministic implementation", UserWarning, stacklevel=1)
+        with pytest.warns(UserWarning, match="something else"):
+            warnings.warn("something else", UserWarning, stacklevel=1)

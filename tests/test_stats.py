@@ -7,12 +7,14 @@ import pytest
 
 from pytest_robustness.stats import (
     enough_for,
+    enough_for_mean,
     lower_bound,
     mcnemar,
     mcnemar_gain,
     normal_quantile,
     proportion_interval,
     upper_bound,
+    upper_mean_bound,
 )
 
 # shared/reference.json, clopper_pearson_lower_one_sided: (k, n, alpha, lower).
@@ -287,3 +289,48 @@ def test_no_number_of_trials_brings_the_bound_to_the_share_itself() -> None:
     assert enough_for(80, 100, 0.8, confidence=0.95) is None
     assert enough_for(80, 100, 0.81, confidence=0.95) is None
     assert enough_for(500_001, 1_000_000, 0.5, confidence=0.95) is None
+
+
+@pytest.mark.parametrize("p", [0.01, 0.1, 0.37, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("n", [1, 5, 30])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+def test_a_bound_of_a_mean_is_above_the_true_one_at_least_as_often_as_promised(
+    n: int, p: float, confidence: float
+) -> None:
+    """Every outcome of n numbers that are 0, 1/2 or 1, whose true mean is p: with 1/2 a third of the time that it can be."""
+    half = min(p, 1 - p) * 2 / 3
+    one = p - half / 2
+    above = math.fsum(
+        math.comb(n, k) * math.comb(n - k, h) * one**k * half**h * (1 - one - half) ** (n - k - h)
+        for k in range(n + 1)
+        for h in range(n - k + 1)
+        if upper_mean_bound((k + h / 2) / n, n, confidence=confidence) >= p
+    )
+    assert above >= confidence - 1e-9
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 50), (5, 50), (150, 500), (500, 1000), (1, 1), (10, 10)])
+def test_of_ones_and_zeros_the_bound_of_the_mean_is_not_far_above_the_exact_one(k: int, n: int) -> None:
+    exact, bound = upper_bound(k, n, confidence=0.95), upper_mean_bound(k / n, n, confidence=0.95)
+    assert exact - 1e-8 <= bound <= exact + 0.03
+
+
+def test_a_bound_of_a_mean_of_zeros_has_a_closed_form() -> None:
+    """Hoeffding's inequality is exact there: 1 - (1 - confidence) ** (1 / n)."""
+    assert upper_mean_bound(0, 50, confidence=0.95) == pytest.approx(1 - 0.05 ** (1 / 50), abs=1e-8)
+    assert upper_mean_bound(1, 50, confidence=0.95) == 1
+
+
+@pytest.mark.parametrize("mean", [-0.1, 1.1, float("nan")])
+def test_a_mean_outside_0_to_1_has_no_bound(mean: float) -> None:
+    with pytest.raises(ValueError, match=r"^expected a mean in \[0, 1\], got "):
+        upper_mean_bound(mean, 5, confidence=0.95)
+
+
+def test_so_many_numbers_bring_the_bound_of_their_mean_to_the_bar() -> None:
+    enough = enough_for_mean(0.3, 20, 0.4, confidence=0.95)
+    assert enough is not None
+    assert upper_mean_bound(0.3, enough, confidence=0.95) <= 0.4
+    assert upper_mean_bound(0.3, enough - 2, confidence=0.95) > 0.4
+    assert enough_for_mean(0.4, 20, 0.4, confidence=0.95) is None
+    assert enough_for_mean(0.3, 20, 0.3 + 1e-9, confidence=0.95) is None

@@ -8,6 +8,7 @@ import pytest
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import AccuracyAtLeast
 from pytest_robustness.records import Case, Evaluation, Outcome, Verdict
+from pytest_robustness.stats import lower_bound
 from pytest_robustness.vote_gates import AcceptedAccuracyAtLeast, VoteGains, VoteRecovers, beside
 
 VOTED = Case("GaussianNoise()", "sigma", 0.25, "SmoothingVote()")
@@ -446,3 +447,25 @@ def test_beside_an_attack_that_knows_of_the_defense_is_told_what_one_leaves_that
         verdict.margin,
         verdict.claim,
     )
+
+
+@pytest.mark.parametrize(("at_least", "status"), [(0.8, "pass"), (0.92, "undecided"), (0.96, "fail")])
+def test_at_a_confidence_both_shares_are_judged_by_their_bounds(at_least: float, status: str) -> None:
+    """90 of 95 accepted images are right, 95 of 100 accepted: the one-sided 95 % bounds are .8925 and .8977."""
+    verdict = AcceptedAccuracyAtLeast(at_least, 0.7, 0.95).judge(votes((RIGHT, 90), (WRONG, 5), (SPLIT, 5)))
+    assert (verdict.status, verdict.confidence) == (status, 0.95)
+    assert verdict.measured == pytest.approx(lower_bound(90, 95, confidence=0.95))
+    assert verdict.claim.endswith(f">= {at_least:g} with coverage >= 0.7 at confidence 0.95")
+    undecided = (
+        "undecided: the estimate clears the bar, its bound does not; 285 images with the same share would decide"
+    )
+    assert [line for line in verdict.reason.splitlines() if line.startswith(("at confidence", "undecided"))] == [
+        "at confidence 0.95, at least 0.8925 of all such images that it accepts",
+        *[undecided] * (status == "undecided"),
+        "at confidence 0.95, at least 0.8977 of all such images are accepted",
+    ]
+
+
+def test_of_no_accepted_image_there_is_no_bound() -> None:
+    verdict = AcceptedAccuracyAtLeast(0.8, 0.7, 0.95).judge(votes((SPLIT, 5)))
+    assert (verdict.status, verdict.measured) == ("fail", 0.0)
