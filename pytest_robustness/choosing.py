@@ -5,11 +5,12 @@ Nothing heavy is imported here, as in the plugin.
 
 import collections
 import fnmatch
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_robustness.nodeids import clean
 
 if TYPE_CHECKING:
     from pytest_robustness.image_sets import ImageSet, LabelledImage
@@ -71,6 +72,6 @@ def clean_ids(images: "Sequence[LabelledImage]") -> list[str]:
     """Test ids: the file's stem where it is unique, else the path inside the set; letters, digits, `_`, `.`, `-`."""
     stems = collections.Counter(image.path.stem for image in images)
     wanted = [i.path.stem if stems[i.path.stem] == 1 else i.id.removesuffix(i.path.suffix) for i in images]
-    cleaned = [re.sub(r"[^A-Za-z0-9_.-]+", "-", name) or "image" for name in wanted]
+    cleaned = [clean(name) for name in wanted]
     twice = {name for name, count in collections.Counter(cleaned).items() if count > 1}
     return [f"{name}-{place}" if name in twice else name for place, name in enumerate(cleaned)]

@@ -15,6 +15,8 @@ import pytest
 
 from pytest_robustness.choosing import clean_ids, marked, matching
 from pytest_robustness.distribution import Company, Distribution
+from pytest_robustness.keeping import Keeping
+from pytest_robustness.replaying import Replaying
 from pytest_robustness.reporting import NOTHING, add_command, nothing, quiet, record, sentences, verdicts
 from pytest_robustness.session import Session
 from pytest_robustness.settings import Settings, add_options
@@ -54,13 +56,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "paths inside the set); waive: which checks of an attack don't count, each with the reason; shard: the test runs on "
         "every shard, each time with the pairs of the shard's images",
     )
-    settings = Settings.of(config)
+    replaying = Replaying(config, Settings.of(config))
+    settings = replaying.settings
     distribution = Distribution(config, whole_chunks=settings.whole_chunks)
     sharing = None if settings.shard is None else Sharing(config, settings.shard)
-    session = Session(config, settings, distribution, sharing)
+    keeping = Keeping(config, settings)
+    session = Session(config, settings, distribution, keeping, replaying, sharing)
     config.stash[_SESSION] = session
     config.stash[_IMAGES] = {}
     config.pluginmanager.register(distribution, "robustness-distribution")
+    # Before the session, so that they are shown behind it.
+    config.pluginmanager.register(replaying, "robustness-replaying")
+    config.pluginmanager.register(keeping, "robustness-keeping")
     if sharing is not None:
         # Before the session, which asks it at the end.
         config.pluginmanager.register(sharing, "robustness-sharing")
@@ -165,8 +172,9 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
             shard=shard,
             explain=session.settings.explain,
             by=_explainer(session.settings.explain_by),
+            baseline=session.keeping.baseline(item.nodeid),
             confidence=profile.confidence,
-            sample=functools.partial(profile.sample, seed=seed),
+            sample=session.replaying.sample or functools.partial(profile.sample, seed=seed),
         )
     return item.stash[_ROBUSTNESS]
 
@@ -359,7 +367,7 @@ def pytest_runtest_makereport(
         return (yield)
     told = None
     if call.excinfo is not None and item.config.getoption("tbstyle") not in ("long", "native"):
-        told = sentences(item, call.excinfo, made)
+        told = sentences(item, call.excinfo, made, replay=item.config.stash[_SESSION].replaying.options)
     if told is None:
         report = yield
         add_command(item, call, report, made)

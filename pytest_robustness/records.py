@@ -289,7 +289,8 @@ class Verdict:
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
     through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces`,
     `explained` and `charts` are those that the test made beside it. `reproduce` is the command that judges it again.
-    With a `confidence`, what is measured is a bound for all images of which these are a sample.
+    With a `confidence`, what is measured is a bound for all images of which these are a sample. `fallen` are the images by which
+    a gate failed, the worst first, each with the strength at which it fell.
     """
 
     gate: str
@@ -316,6 +317,7 @@ class Verdict:
     expected: bool = False
     reproduce: str = ""
     confidence: float | None = None
+    fallen: tuple[tuple[str, float], ...] = ()
 
 
 def to_builtin(value: Any) -> Any:

@@ -4,6 +4,7 @@ Nothing heavy is imported here, as in the plugin.
 """
 
 import dataclasses
+import itertools
 import math
 import shlex
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_robustness.settings import as_given
 
 if TYPE_CHECKING:
     from _pytest._code.code import ReprExceptionInfo
@@ -25,6 +28,8 @@ _PART = (
     "shard='pairs' out of the marker"
 )
 
+_REPLAYED = 3
+_COLUMNS = 80
 
 NOTHING = (
     "the test asked for robustness, and neither judged nor measured anything: a gate over nothing would pass every model; call an "
@@ -150,11 +155,16 @@ def quiet(report: pytest.TestReport) -> bool:
 
 
 def sentences(
-    item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException], made: "Robustness | None"
+    item: pytest.Item,
+    excinfo: pytest.ExceptionInfo[BaseException],
+    made: "Robustness | None",
+    *,
+    replay: Sequence[str] | None = None,
 ) -> "ReprExceptionInfo | None":
     """A failed gate or refused input as its sentences: a traceback through our code would hide them.
 
-    None for any other error.
+    Of a test of several images the worst can be replayed alone, with the options `replay`, where that is not None. None for any other
+    error.
     """
     from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 
@@ -171,6 +181,7 @@ def sentences(
         lines.append(f"at {Path(frames[-1].path).name}:{lineno}")
     if isinstance(raised, GateFailed) and made is not None:
         lines.append(f"reproduce: {_command(item, made)}")
+        lines += _replays(item, raised.verdict, made.engine.seed, replay)
     entry = ReprEntryNative([f"{line}\n" for line in lines])
     crash = ReprFileLocation(str(item.path), lineno, lines[0])
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
@@ -189,7 +200,23 @@ def add_command(
 
 def _command(item: pytest.Item, made: "Robustness") -> str:
     """What runs this item again, and nothing else, as it was."""
-    return f"pytest {shlex.quote(item.nodeid)} --robustness-seed={made.engine.seed}"
+    options = "".join(f" {shlex.quote(option)}" for option in as_given(item.config))
+    return f"pytest {shlex.quote(item.nodeid)} --robustness-seed={made.engine.seed}{options}"
+
+
+def _replays(item: pytest.Item, verdict: "Verdict", seed: int, options: Sequence[str] | None) -> list[str]:
+    """The commands that ask about the worst images alone, for a test of several; none that is too long for a terminal."""
+    if options is None or verdict.n < 2:
+        return []
+    from pytest_robustness.corpus import failures_of
+
+    lines = []
+    given = "".join(f" {shlex.quote(option)}" for option in options)
+    for failure in itertools.islice(failures_of(dataclasses.replace(verdict, test=item.nodeid), seed), _REPLAYED):
+        command = f"pytest --robustness-replay={failure.key}{given}"
+        named, plain = f"replay {failure.image}: {command}", f"replay: {command}"
+        lines += [line for line in (named, plain) if len(line) <= _COLUMNS][:1]
+    return lines
 
 
 def _is_users(path: Path, item: pytest.Item) -> bool:

@@ -15,7 +15,9 @@ import pytest
 
 from pytest_robustness.distribution import Distribution
 from pytest_robustness.gallery import Gallery
+from pytest_robustness.keeping import Keeping
 from pytest_robustness.progress import Progress
+from pytest_robustness.replaying import Replaying
 from pytest_robustness.settings import Settings
 from pytest_robustness.sharing import Sharing
 
@@ -36,14 +38,22 @@ CHECKPOINT_SECONDS = 10.0
 class Session:
     """What one session knows, registered as a plugin: its engines, their store, and the verdicts so far.
 
-    `sharing` is there where the session is one of several shards.
+    `sharing` is there where the session is one of several shards. `keeping` and `replaying` are asked at the end, in this order.
     """
 
     def __init__(
-        self, config: pytest.Config, settings: Settings, distribution: Distribution, sharing: Sharing | None = None
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        distribution: Distribution,
+        keeping: Keeping,
+        replaying: Replaying,
+        sharing: Sharing | None = None,
     ) -> None:
         self.settings = settings
         self.distribution = distribution
+        self.keeping = keeping
+        self.replaying = replaying
         self.sharing = sharing
         self.gallery = Gallery(limit=settings.explain_most)
         self._runs: dict[str, Provenance] = {}
@@ -225,7 +235,7 @@ class Session:
         empty = finished and self.sharing is not None and not self._config.getoption("collectonly")
         if self._verdicts or empty:
             self._write(session, complete=finished and not stopped)
-        if self.settings.min_gates and not self._config.getoption("collectonly"):
+        if self.settings.min_gates and not self.settings.replay and not self._config.getoption("collectonly"):
             self._count_gates(session)
         if self._internal_error and session.exitstatus == pytest.ExitCode.OK:
             # A worker that dies while reporting can leave "no tests ran" and a green exit.
@@ -243,7 +253,8 @@ class Session:
     def _write(self, session: pytest.Session, *, complete: bool) -> None:
         from pytest_robustness.report.files import written
 
-        self._results = results = self._collected(complete=complete)
+        results = self.keeping.conclude(session, self._collected(complete=complete))
+        self._results = results = self.replaying.conclude(session, results)
         if results.failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         try:

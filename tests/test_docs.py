@@ -23,6 +23,7 @@ DEFENSES = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8")
 EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 IMAGES = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
+BASELINES = (ROOT / "docs" / "baselines.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -121,6 +122,36 @@ def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
     assert (project.path / page).exists()
 
 
+def test_the_commands_of_the_page_on_baselines_lead_from_the_first_run_to_the_release(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Created and failed, green, a model that fell back refused, and what is meant taken over."""
+    (tests,) = re.findall(r"```python\n(.*?)```", BASELINES, flags=re.DOTALL)
+    first, ci, update, compare, corpus = re.findall(r"```\n((?:pytest|python) .*?)\n```", BASELINES, flags=re.DOTALL)
+    (project.path / "test_release.py").write_text(tests, encoding="utf-8")
+    (project.path / "white.png").rename(project.path / "zebra.png")
+
+    def run(command: str, *more: str) -> pytest.RunResult:
+        program, *arguments = command.split()
+        assert program == "pytest"
+        return project.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments, *more)
+
+    created = run(first)
+    assert "created robustness-baselines/release.json from 2 tests: commit it and run again," in created.outlines
+    # Of the six pictures dark_2 is bright under a quarter of white.
+    assert [run(first).ret, run(ci, "--robustness-json=results.json").ret] == [0, 0]
+    monkeypatch.chdir(project.path)
+    program, module, *arguments = compare.split()[1:]
+    assert (program, module) == ("-m", "pytest_robustness")
+    assert main(arguments) == 0
+    path = project.path / "brightness.py"
+    path.write_text(path.read_text(encoding="utf-8").replace("- 0.5)", "- 0.35)"), encoding="utf-8")
+    assert run(ci, "--robustness-json=results.json").ret == 1
+    assert main(arguments) == 1
+    assert [run(update).ret, run(ci).ret] == [1, 0]
+    assert run(corpus, "--robustness-baseline=release").ret == 0
+
+
 def test_the_tests_of_the_page_on_defenses_run_as_they_stand(project: pytest.Pytester) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", DEFENSES, flags=re.DOTALL)
     (project.path / "test_defenses.py").write_text(block, encoding="utf-8")
@@ -192,7 +223,7 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
-    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS + IMAGES + MODELS
+    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS + BASELINES + IMAGES + MODELS
     for name in dir(pytest_robustness.Robustness):
         assert name.startswith("_") or f"robustness.{name}(" in pages, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
@@ -205,6 +236,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "README.md",
         "CONTRIBUTING.md",
         "docs/attacks.md",
+        "docs/baselines.md",
         "docs/decisions.md",
         "docs/defenses.md",
         "docs/explanations.md",
