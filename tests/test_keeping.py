@@ -275,6 +275,22 @@ def test_tests_that_end_in_an_error_are_not_written(gated: pytest.Pytester) -> N
     ]
 
 
+def test_a_dev_run_is_compared_on_its_images_and_never_written(gated: pytest.Pytester) -> None:
+    nothing = run(gated, "--robustness-profile=dev")
+    assert nothing.ret == pytest.ExitCode.OK
+    assert section(nothing) == [f"{RELEASE} is left as it is: a dev run is no release"]
+    assert not (gated.path / RELEASE).exists()
+    run(gated, "--robustness-profile=ci")
+    before = (gated.path / RELEASE).read_text(encoding="utf-8")
+    fall_back(gated)
+    dev = run(gated, "--robustness-profile=dev", "--robustness-update-baseline")
+    assert section(dev)[-2:] == [
+        "images lost in 2 of 2 comparisons",
+        f"{RELEASE} is left as it is: a dev run is no release",
+    ]
+    assert (gated.path / RELEASE).read_text(encoding="utf-8") == before
+
+
 def test_a_run_that_measured_nothing_creates_nothing(gated: pytest.Pytester) -> None:
     gated.makepyfile(test_release="def test_it(robustness):\n    robustness.accuracy(images='none.png')\n")
     assert section(run(gated)) == [f"{RELEASE} is left as it is: this run measured nothing"]
