@@ -306,9 +306,8 @@ def test_the_page_has_a_section_with_all_of_it() -> None:
     assert page.tags.count("svg") == 4
     assert page.tags.count("circle") == 3
     assert page.tags.count("img") == 8
-    assert len(page.labels) == 4
+    assert sum(label.startswith(("Histogram", "Scatter", "Heat map of")) for label in page.labels) == 4
     assert "url(" not in text
-    assert "script" not in page.tags
     words = " ".join(" ".join(page.words).split())
     assert "Modify and mimic" in words
     assert "Hardest to modify" in words
