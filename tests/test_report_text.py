@@ -173,7 +173,7 @@ def test_of_one_image_both_probabilities_are_charted() -> None:
             "alpha",
             "probability",
             (
-                Line("cat", ((0.0, 0.6), (0.1, 0.4)), role="subject"),
+                Line("accepted: cat", ((0.0, 0.6), (0.1, 0.4)), role="subject"),
                 Line("dog", ((0.0, 0.0), (0.1, 0.6)), role="intruder"),
             ),
             (Mark(0.1, "breaks"), Mark(0.2, "required")),
