@@ -73,7 +73,7 @@ def everything(name: str) -> Results:
     ]
     expected = Verdict("own-rule", name, "fail", name, test="t.py::test_d", run=run.key, expected=True)
     change = Change(name, "accuracy", name, "epsilon", 0.75, 0.5, (name,), (name,) * 9, 4, 0.5, 0.1, True)
-    comparison = Comparison(name, name, (change,), (name,), (name,))
+    comparison = Comparison(name, name, (change,), (name,), (name,), (name,))
     verdicts = (red, green, error, *unseen, expected)
     return Results(verdicts, (run,), profile=name, comparison=comparison)
 

@@ -23,9 +23,9 @@ def change(**fields: object) -> Change:
 def test_a_change_is_told_in_words() -> None:
     (shift,) = shifts(comparison(LOST))
     assert (shift.before, shift.after, shift.by, shift.allowed, shift.verdict) == (
-        "0.750",
-        "0.500",
-        "-0.250",
+        "0.75",
+        "0.5",
+        "-0.25",
         "-0.1",
         "worse",
     )
@@ -34,7 +34,7 @@ def test_a_change_is_told_in_words() -> None:
 
 def test_a_breaking_point_is_a_strength() -> None:
     (shift,) = shifts(comparison(change(kind="breaking_point", before=3 / 255, after=2 / 255)))
-    assert (shift.before, shift.after, shift.by) == ("epsilon 3/255", "epsilon 2/255", "-0.004")
+    assert (shift.before, shift.after, shift.by) == ("epsilon 3/255", "epsilon 2/255", "-0.003922")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_breaking_point_is_a_strength() -> None:
         (change(worse=False, allowed=0.3), "allowed", "-0.3"),
         (change(worse=False, allowed=None), "not judged", "any"),
         (change(worse=False, after=0.75), "no worse", "-0.1"),
-        (change(worse=False, after=0.8, allowed=0.0), "no worse", "0"),
+        (change(worse=False, after=0.8, allowed=0.0), "no worse", "-0"),
     ],
 )
 def test_a_drop_is_judged_by_what_is_allowed(own: Change, verdict: str, allowed: str) -> None:
@@ -57,19 +57,14 @@ def test_no_change_is_0() -> None:
     assert shift.by == "0"
 
 
-def test_worse_ones_come_first_then_those_that_chance_explains_least() -> None:
+def test_worse_ones_come_first_then_the_largest_drops() -> None:
     own = [
-        change(test="gained", after=0.9, p=0.01, worse=False),
-        change(test="worse", p=0.2),
-        change(test="allowed", p=0.5, worse=False),
-        change(test="worse, and surely", p=0.1),
+        change(test="gained", after=0.9, worse=False),
+        change(test="worse", after=0.6),
+        change(test="allowed", worse=False),
+        change(test="worst"),
     ]
-    assert [shift.change.test for shift in shifts(comparison(*own))] == [
-        "worse, and surely",
-        "worse",
-        "gained",
-        "allowed",
-    ]
+    assert [shift.change.test for shift in shifts(comparison(*own))] == ["worst", "worse", "allowed", "gained"]
 
 
 def test_many_names_are_folded_and_very_many_are_counted() -> None:
@@ -78,14 +73,8 @@ def test_many_names_are_folded_and_very_many_are_counted() -> None:
     assert shift.names == (Names("lost", 300, images[:200], True, 100), Names("gained", 9, images[:9], True, 0))
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ((), "Nothing was asked of v1.json and of this release alike."),
-        ((LOST,), "1 test against v1.json: 1 worse than is allowed."),
-        ((LOST, LOST, change(worse=False)), "3 tests against v1.json: 2 worse than is allowed."),
-        ((change(worse=False),), "1 test against v1.json: none worse than is allowed."),
-    ],
-)
-def test_what_came_of_it_is_a_sentence(changes: tuple[Change, ...], said: str) -> None:
-    assert compared(comparison(*changes)) == said
+def test_what_came_of_it_is_a_sentence() -> None:
+    assert compared(comparison(LOST, LOST, change(worse=False))) == (
+        "Against v1.json: 2 of 3 comparisons worse than allowed."
+    )
+    assert compared(comparison()) == "Against v1.json: nothing to compare."

@@ -159,7 +159,7 @@ def test_a_failure_says_how_to_judge_it_again(text: str) -> None:
 def test_the_header_has_profile_and_comparison(text: str) -> None:
     head = text[text.index("<header") : text.index("</header>")]
     assert "Profile plain. Written " in head
-    assert '<a href="#comparison">1 test against plain: 1 worse than is allowed.</a>' in head
+    assert '<a href="#comparison">Against plain: 1 of 1 comparison worse than allowed.</a>' in head
     bare = render(Results())
     assert "Profile" not in bare
     assert 'href="#comparison"' not in bare

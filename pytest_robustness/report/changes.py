@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from pytest_robustness.comparisons import Change, Comparison
-from pytest_robustness.records import strength_text
 from pytest_robustness.report.labels import NAMED
+from pytest_robustness.report.releases import numbers, outcome, worst_first
 
 __all__ = ["Names", "Shift", "compared", "shifts"]
 
@@ -46,16 +46,12 @@ class Shift:
 
 def compared(comparison: Comparison) -> str:
     """What came of the comparison, in a sentence."""
-    n, worse = len(comparison.changes), len(comparison.worse)
-    if not n:
-        return f"Nothing was asked of {comparison.against} and of this release alike."
-    return f"{n} {'test' if n == 1 else 'tests'} against {comparison.against}: {worse or 'none'} worse than is allowed."
+    return f"Against {comparison.against}: {outcome(comparison)}."
 
 
 def shifts(comparison: Comparison) -> tuple[Shift, ...]:
-    """All changes: the worse ones first, then those that chance explains least."""
-    ordered = sorted(comparison.changes, key=lambda change: (not change.worse, change.p, -change.drop))
-    return tuple(_shift(change) for change in ordered)
+    """All changes: the worse ones first, then the largest drops."""
+    return tuple(_shift(change) for change in worst_first(comparison))
 
 
 def _shift(change: Change) -> Shift:
@@ -65,15 +61,7 @@ def _shift(change: Change) -> Shift:
         verdict = "no worse"
     else:
         verdict = "not judged" if change.allowed is None else "allowed"
-    return Shift(
-        change=change,
-        before=_value(change, change.before),
-        after=_value(change, change.after),
-        by=f"{-change.drop:+.3f}" if change.drop else "0",
-        allowed="any" if change.allowed is None else f"-{change.allowed:g}" if change.allowed else "0",
-        verdict=verdict,
-    )
-
-
-def _value(change: Change, value: float) -> str:
-    return f"{value:.3f}" if change.kind == "accuracy" else f"{change.unit} {strength_text(change.unit, value)}"
+    before, after, allowed = numbers(change)
+    unit = f"{change.unit} " if change.kind == "breaking_point" else ""
+    by = f"{-change.drop:+.4g}" if change.drop else "0"
+    return Shift(change, f"{unit}{before}", f"{unit}{after}", by, allowed, verdict)
