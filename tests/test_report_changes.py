@@ -44,7 +44,7 @@ def test_a_breaking_point_is_a_strength() -> None:
         (change(worse=False, allowed=0.3), "allowed", "-0.3"),
         (change(worse=False, allowed=None), "not judged", "any"),
         (change(worse=False, after=0.75), "no worse", "-0.1"),
-        (change(worse=False, after=0.8, allowed=0.0), "no worse", "-0"),
+        (change(worse=False, after=0.8, allowed=0.0), "no worse", "0"),
     ],
 )
 def test_a_drop_is_judged_by_what_is_allowed(own: Change, verdict: str, allowed: str) -> None:

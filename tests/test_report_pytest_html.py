@@ -132,7 +132,8 @@ def test_the_page_has_the_gates_their_margins_and_what_failed(
     assert block == (
         '<div class="robustness-block"><span class="robustness-red">fail</span> top-1 holds until alpha 0.4 under '
         "Blend(&#x27;white.png&#x27;)<pre>dark/dark_2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46\n"
-        "required: alpha 0.4, short by 0.3</pre>"
+        "required: alpha 0.4, short by 0.3\n"
+        "to do: train with such images, put a defense in front, by robustness.behind(...), or ask for less</pre>"
         f"<div>reproduce: <code>pytest &#x27;{module}::test_holds[dark_2]&#x27; --robustness-seed=0</code></div>"
         '<figure><img alt=""><figcaption>dark/dark_2.png, clean</figcaption></figure>'
         '<figure><img alt=""><figcaption>dark/dark_2.png, alpha 0.2</figcaption></figure></div>'

@@ -59,7 +59,7 @@ def numbers(change: Change) -> tuple[str, str, str]:
         before, after = f"{change.before:.4g}", f"{change.after:.4g}"
     else:
         before, after = (strength_text(change.unit, value) for value in (change.before, change.after))
-    return before, after, "any" if change.allowed is None else f"-{change.allowed:.4g}"
+    return before, after, "any" if change.allowed is None else f"{-change.allowed or 0:.4g}"
 
 
 def wrapped(text: str) -> list[str]:
