@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_robustness.choosing import clean_ids, marked, matching
+from pytest_robustness.config import hooks
 from pytest_robustness.distribution import Company, Distribution
 from pytest_robustness.reporting import NOTHING, nothing, quiet, sentences, verdicts
 from pytest_robustness.session import Session
@@ -54,12 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "paths inside the set); waive: which checks of an attack don't count, each with the reason; shard: the test runs on "
         "every shard, each time with the pairs of the shard's images",
     )
-    settings = Settings.of(config)
+    settings = Settings.of(config, hooks.written(config))
     distribution = Distribution(config, whole_chunks=settings.whole_chunks)
     sharing = None if settings.shard is None else Sharing(config, settings.shard)
     session = Session(config, settings, distribution, sharing)
     config.stash[_SESSION] = session
     config.stash[_IMAGES] = {}
+    config.pluginmanager.register(hooks, "robustness-gate-files")
     config.pluginmanager.register(distribution, "robustness-distribution")
     if sharing is not None:
         # Before the session, which asks it at the end.
@@ -274,7 +276,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if not own or own[-1].func.__module__ != __name__:
             return
         images = _collected_images(metafunc.config, definitions["robustness_images"][-1].func)
-        chosen = _sampled(metafunc.config, matching(images, metafunc.definition, said))
+        chosen = _sampled(metafunc.config, matching(images, metafunc.definition.name, said))
     except InputError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     metafunc.parametrize("robustness_image", chosen, ids=clean_ids(chosen))

@@ -162,7 +162,7 @@ def sentences(
     if isinstance(raised, GateFailed) and made is not None:
         lines.append(f"reproduce: {_command(item, made)}")
     entry = ReprEntryNative([f"{line}\n" for line in lines])
-    crash = ReprFileLocation(str(item.path), lineno, lines[0])
+    crash = ReprFileLocation(str(frames[-1].path if frames else item.path), lineno, lines[0])
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
 
 
@@ -172,5 +172,9 @@ def _command(item: pytest.Item, made: "Robustness") -> str:
 
 
 def _is_users(path: Path, item: pytest.Item) -> bool:
-    """Whether a frame is in the test itself or in a conftest that serves it, and not inside a library."""
-    return path == item.path or (path.name == "conftest.py" and path.parent in item.path.parents)
+    """Whether a frame is in the test itself, in a conftest that serves it or in a file of gates, and not inside a library."""
+    return (
+        path.suffix in (".yaml", ".yml")
+        or path == item.path
+        or (path.name == "conftest.py" and path.parent in item.path.parents)
+    )

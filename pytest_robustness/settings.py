@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_robustness.judging import Explain
     from pytest_robustness.running import Precision
 
-__all__ = ["OPTIONS", "Flag", "Option", "Settings", "add_options"]
+__all__ = ["OPTIONS", "Flag", "Option", "Settings", "Written", "add_options"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,15 @@ class Flag:
 
     name: str
     help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What a file of gates says of an option; `where` begins a sentence about it, and paths are relative to `folder`."""
+
+    text: str
+    where: str
+    folder: Path
 
 
 OPTIONS: tuple[Option | Flag, ...] = (
@@ -98,7 +107,10 @@ def _listed(names: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The options as they are meant: command line before ini before default. `files` are by the name of their format."""
+    """The options as they are meant: command line before files of gates before ini before default.
+
+    `files` are by the name of their format.
+    """
 
     profile: Profile
     device: str
@@ -120,10 +132,17 @@ class Settings:
     files: Mapping[str, Path]
 
     @classmethod
-    def of(cls, config: pytest.Config) -> "Settings":
+    def of(cls, config: pytest.Config, written: Mapping[str, Written] | None = None) -> "Settings":
+        files = {name: own for name, own in (written or {}).items() if config.getoption(f"--robustness-{name}") is None}
+
         def text(name: str) -> str:
+            if name in files:
+                return files[name].text.strip()
             given = config.getoption(f"--robustness-{name}")
             return str(config.getini(_ini(name)) if given is None else given).strip()
+
+        def told(name: str) -> str:
+            return files[name].where if name in files else f"--robustness-{name}"
 
         def number(name: str, least: int, *, auto: bool = False) -> int | None:
             value = text(name)
@@ -135,21 +154,23 @@ class Settings:
             except ValueError:
                 pass
             expected = "auto or a whole number" if auto else "a whole number"
-            raise pytest.UsageError(f"--robustness-{name}: expected {expected} >= {least}, got {value!r}")
+            raise pytest.UsageError(f"{told(name)}: expected {expected} >= {least}, got {value!r}")
 
         def choice(name: str, *choices: str) -> str:
             value = text(name)
             if value not in choices:
-                raise pytest.UsageError(f"--robustness-{name}: expected {_listed(choices)}, got {value!r}")
+                raise pytest.UsageError(f"{told(name)}: expected {_listed(choices)}, got {value!r}")
             return value
 
         def share(name: str) -> Shard | None:
             try:
                 return Shard.parse(text(name)) if text(name) else None
             except ValueError as error:
-                raise pytest.UsageError(f"--robustness-{name}: {error}") from None
+                raise pytest.UsageError(f"{told(name)}: {error}") from None
 
         def flag(name: str) -> bool:
+            if name in files:
+                return files[name].text == "true"
             try:
                 return bool(config.getoption(f"--robustness-{name}") or config.getini(_ini(name)))
             except ValueError as error:
@@ -159,19 +180,19 @@ class Settings:
             if not text(name):
                 return None
             # As with pytest's own options: relative to where the option was written.
+            if name in files:
+                return files[name].folder / text(name)
             given = config.getoption(f"--robustness-{name}") is not None
             return (config.invocation_params.dir if given else config.rootpath) / text(name)
 
-        named = chosen_profile(
-            config.getoption("--robustness-profile"), config.getini("robustness_profile"), os.environ
-        )
+        named = chosen_profile(config.getoption("--robustness-profile"), text("profile"), os.environ)
         if named not in PROFILES:
-            raise pytest.UsageError(f"--robustness-profile: expected {_listed(PROFILES)}, got {named!r}")
+            raise pytest.UsageError(f"{told('profile')}: expected {_listed(PROFILES)}, got {named!r}")
         profile = PROFILES[named]
         precision = choice("precision", "float32", "tf32", "bfloat16", "float16")
         if profile.deterministic and precision != "float32":
             raise pytest.UsageError(
-                f"--robustness-precision: expected float32 with --robustness-profile={named}, got {precision}; leave one of them out"
+                f"{told('precision')}: expected float32 with --robustness-profile={named}, got {precision}; leave one of them out"
             )
         return cls(
             profile=profile,
