@@ -1,4 +1,4 @@
-"""`python -m pytest_robustness merge`, `report` and `schema`: what is done with results when no test runs."""
+"""`python -m pytest_robustness merge`, `report` and `schema`: what is done with results, and said of files, when no test runs."""
 
 import argparse
 import sys
@@ -25,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     if given.results is None:
-        from pytest_robustness.schema import schema_text
-
-        sys.stdout.write(schema_text())
+        sys.stdout.write(_schema_text(config=given.config))
         return _OK
     try:
         results = given.results(given)
@@ -47,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _OK if results.verdicts else _NOTHING
 
 
+def _schema_text(*, config: bool) -> str:
+    if config:
+        from pytest_robustness.config.schema import config_schema_text
+
+        return config_schema_text()
+    from pytest_robustness.schema import schema_text
+
+    return schema_text()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_robustness")
     commands = parser.add_subparsers(required=True, metavar="merge|report|schema")
@@ -62,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print the JSON Schema of results",
         description="Print the JSON Schema of what --robustness-json and merge write.",
     )
+    schema.add_argument("--config", action="store_true", help="print that of robustness.yaml instead, for editors")
     schema.set_defaults(results=None)
     merge = commands.add_parser(
         "merge",

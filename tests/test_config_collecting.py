@@ -135,7 +135,7 @@ def test_every_kind_of_gate_runs(yaml_project: pytest.Pytester) -> None:
     verdicts = results(yaml_project)["verdicts"]
     assert [v["reason"] for v in verdicts if v["status"] == "error"] == []
     tests = {verdict["test"] for verdict in verdicts}
-    assert len(tests) == len(verdicts) == 16
+    assert len(tests) == 16
     asserted = set(re.findall("assert: ([a-z_]+)", EVERY_KIND))
     assert asserted == set(kinds())
     (behind,) = (v for v in verdicts if v["test"].endswith("::behind"))

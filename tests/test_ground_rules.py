@@ -17,7 +17,7 @@ PACKAGE = Path(pytest_robustness.__file__).parent
 
 # A module may import modules of lower floors only.
 FLOORS = {
-    "__main__": 13,
+    "__main__": 21,
     "charts": 0,
     "config": 0,
     "config.collecting": 20,
@@ -28,6 +28,7 @@ FLOORS = {
     "config.options": 17,
     "config.reading": 2,
     "config.registry": 16,
+    "config.schema": 20,
     "config.values": 17,
     "comparisons": 0,
     "bounds": 2,
