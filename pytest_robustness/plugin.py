@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 _NO_MODEL = """no model to judge: define the fixture robustness_model in conftest.py, for example
     @pytest.fixture(scope="session")
     def robustness_model():
-        return my_project.load_model()  # nn.Module, RGB in [0, 1] (n, 3, h, w) -> logits (n, k)"""
+        return my_project.load_model()  # nn.Module, RGB in [0, 1] (n, 3, h, w) -> logits (n, k)
+or write model: into robustness.yaml, where the gates are there"""
 _NO_IMAGES = """no images to judge the model on: define the fixture robustness_images in conftest.py, for example
     @pytest.fixture(scope="session")
     def robustness_images():
-        return image_folder("path/to/images")  # one folder per class; from pytest_robustness import image_folder"""
+        return image_folder("path/to/images")  # one folder per class; from pytest_robustness import image_folder
+or write images: into robustness.yaml, where the gates are there"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

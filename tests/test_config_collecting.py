@@ -12,7 +12,7 @@ from PIL import Image
 
 from pytest_robustness.config.gates import kinds
 
-from .conftest import draw_grey
+from .conftest import MODEL, draw_grey
 
 HEAD = """
 model: brightness:Brightness
@@ -325,3 +325,37 @@ def test_a_session_without_such_a_file_reads_no_yaml(tmp_path: Path) -> None:
             check=False,
         )
         assert f"loaded: {loaded}" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_gate_looks_ahead_and_asks_as_often_as_one_in_python(yaml_project: pytest.Pytester) -> None:
+    """The images of a gate share batches: the model is called no more often than for the same test in Python."""
+    counted = "    def forward(self, images):\n        with open('calls', 'a') as file: print(len(images), file=file)\n"
+    text = MODEL.replace("    def forward(self, images):\n", counted)
+    (yaml_project.path / "brightness.py").write_text(text, encoding="utf-8")
+    yaml_project.makepyfile(
+        test_it="import pytest\nfrom pytest_robustness import Blend, image_folder, load_model\n"
+        "@pytest.fixture(scope='session')\ndef robustness_model(): return load_model('brightness:Brightness')\n"
+        "@pytest.fixture(scope='session')\ndef robustness_images():\n"
+        "    return image_folder('images', classes=['dark', 'bright'])\n"
+        "def test_white(robustness, robustness_image):\n"
+        "    robustness.assert_holds_until(robustness_image, Blend('white.png'), 0.3, levels=3)\n"
+    )
+    calls = []
+    for what in ("robustness.yaml", "test_it.py"):
+        run(yaml_project, what, "-k", "white").assert_outcomes(passed=5, failed=1)
+        calls.append((yaml_project.path / "calls").read_text().splitlines())
+        (yaml_project.path / "calls").unlink()
+    assert calls[0] == calls[1]
+
+
+@pytest.mark.parametrize("left_out", ["model", "images"])
+def test_without_a_model_or_images_it_is_told_what_to_write(yaml_project: pytest.Pytester, left_out: str) -> None:
+    rewrite(yaml_project, "\n".join(line for line in FILE.splitlines() if not line.startswith(f"{left_out}:")))
+    result = run(yaml_project)
+    assert f"or write {left_out}: into robustness.yaml, where the gates are there" in result.stdout.str()
+    assert result.ret in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.TESTS_FAILED)
+
+
+def test_fixtures_of_a_file_are_shown_as_others_are(yaml_project: pytest.Pytester) -> None:
+    for option in ("--fixtures", "--fixtures-per-test", "--setup-plan"):
+        assert run(yaml_project, option, "-v").ret == pytest.ExitCode.OK, option

@@ -136,7 +136,7 @@ def test_options_of_the_run_stand_beside() -> None:
         ),
         (
             "images: {source: i, on_bad: x}\n" + GATES,
-            "robustness.yaml:1: images has no setting 'on_bad'; expected accept, classes, crop, labels, resize or source",
+            "robustness.yaml:1: images has no setting 'on_bad'; known are accept, classes, crop, labels, resize, source",
         ),
         (
             "seed: [1]\n" + GATES,

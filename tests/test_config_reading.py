@@ -148,7 +148,7 @@ def test_of_many_refusals_the_first_twenty_are_told() -> None:
 def test_a_name_that_is_near_is_meant_whatever_its_case() -> None:
     assert meant("pgd", ["FGSM", "PGD"]) == "PGD"
     assert unknown("step", ["norm", "steps"]) == "; did you mean 'steps'?"
-    assert unknown("zebra", ["norm", "steps"]) == "; expected norm or steps"
+    assert unknown("zebra", ["norm", "steps"]) == "; known are norm, steps"
     assert unknown("zebra", []) == "; leave it out"
 
 

@@ -17,7 +17,7 @@ from tests.test_config_collecting import EVERY_KIND, FILE
 from tests.test_config_extending import BASE
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "robustness.schema.json"
-VALIDATOR = jsonschema.Draft202012Validator(config_schema())
+VALIDATOR = jsonschema.Draft7Validator(config_schema())
 
 
 def plain(node: Node) -> Any:
@@ -34,7 +34,7 @@ def accepts(text: str, tmp_path: Path) -> bool:
 
 
 def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(config_schema())
+    jsonschema.Draft7Validator.check_schema(config_schema())
 
 
 def test_the_published_schema_is_that_of_this_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,12 +124,12 @@ def test_an_editor_finds_every_gate_setting_and_option_with_its_meaning() -> Non
     schema = json.loads(config_schema_text())
     assert set(schema["properties"]) == {"extends", "model", "images", "gates", *run_options()}
     assert all(own["description"] for own in schema["properties"].values())
-    cases = schema["$defs"]["gate"]["allOf"]
+    cases = schema["definitions"]["gate"]["allOf"]
     assert [case["if"]["properties"]["assert"]["const"] for case in cases] == sorted(kinds())
     for case in cases:
         kind = kinds()[case["if"]["properties"]["assert"]["const"]]
         assert case["then"]["description"] == kind.about
         assert set(kind.parameters) <= set(case["then"]["properties"]) <= {*kind.parameters, *COMMON}
     for name, own in constructors().items():
-        assert schema["$defs"][name]["description"] == own.about
-        assert set(schema["$defs"][name]["anyOf"][0]["properties"]) == set(own.parameters)
+        assert schema["definitions"][name]["description"] == own.about
+        assert set(schema["definitions"][name]["anyOf"][0]["properties"]) == set(own.parameters)

@@ -230,8 +230,8 @@ def test_an_object_of_the_users_own_is_named_by_its_module() -> None:
         (
             "{mine:STRONG: {steps: 1}}",
             Attack,
-            "robustness.yaml:1: it: expected an attack such as FGSM, got 'mine:STRONG'; expected APGD, BIM, FGSM, FMN, MIFGSM, "
-            "Oblivious, PGD, Square, WorstCase or autoattack_like",
+            "robustness.yaml:1: it: expected an attack such as FGSM, got 'mine:STRONG'; known are APGD, BIM, FGSM, FMN, MIFGSM, "
+            "Oblivious, PGD, Square, WorstCase, autoattack_like",
         ),
         ("x", float, "robustness.yaml:1: it: expected a number such as 0.25, 2/255 or 25 %, got 'x'"),
         (
@@ -261,7 +261,7 @@ def test_an_object_of_the_users_own_is_named_by_its_module() -> None:
         (
             "{FGSM: {zebra: 5}}",
             Attack,
-            "robustness.yaml:1: FGSM has no setting 'zebra'; expected expectation, loss or norm",
+            "robustness.yaml:1: FGSM has no setting 'zebra'; known are expectation, loss, norm",
         ),
         ("{JPEG: 5}", Perturbation, "robustness.yaml:1: JPEG has no settings, got 5; leave them out"),
         ("Blend", Perturbation, "robustness.yaml:1: Blend needs overlay"),

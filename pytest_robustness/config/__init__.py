@@ -3,6 +3,7 @@
 Nothing heavy is imported here, as in the plugin.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,9 +23,10 @@ def given_files(arguments: Iterable[str], here: Path) -> list[Path]:
     found = set()
     for argument in arguments:
         path = here / argument.partition("::")[0]
-        if path.is_dir():
-            with os.scandir(path) as entries:
-                found |= {path / entry.name for entry in entries if is_gate_file(path / entry.name)}
-        elif is_gate_file(path) and path.is_file():
-            found.add(path)
+        # What can't be looked at is told by pytest.
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                found |= {own for name in os.listdir(path) if is_gate_file(own := path / name) and own.is_file()}
+            elif is_gate_file(path) and path.is_file():
+                found.add(path)
     return sorted({Path(os.path.abspath(path)) for path in found})

@@ -3,6 +3,7 @@
 So whatever pytest and its plugins do with tests is done with gates: parametrisation, `-k`, `--lf`, markers, distribution, reports.
 """
 
+import functools
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +77,10 @@ def _module(name: str, document: Document) -> types.ModuleType:
 
 
 def _fixture(name: str, source: Source) -> Any:
-    return pytest.fixture(scope="session", name=name)(_placed("return call()", (), source.load, source.node))
+    return pytest.fixture(scope="session", name=name)(
+        # Images are asked for twice: to make their tests, and to run them.
+        _placed("return call()", (), functools.cache(source.load), source.node)
+    )
 
 
 def _test(gate: Gate) -> Any:

@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 _MOST_BYTES = 256 * 2**10
 _MOST_VALUES = 20_000
 _MOST_LINES = 20
+_MOST_CHARACTERS = 80
 _PLAIN = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map"))
 
 
@@ -97,7 +98,7 @@ def unknown(got: str, known: Collection[str]) -> str:
     """`; did you mean 'steps'?` where a known name is near; else which names there are."""
     if near := meant(got, known):
         return f"; did you mean {near!r}?"
-    return f"; expected {listed(sorted(known))}" if known else "; leave it out"
+    return f"; known are {', '.join(sorted(known))}" if known else "; leave it out"
 
 
 def described(node: Node) -> str:
@@ -110,7 +111,12 @@ def described(node: Node) -> str:
         return "a mapping" if node.value else "an empty mapping"
     if isinstance(node.value, bool):
         return str(node.value).lower()
-    return repr(node.value)
+    return _short(node.value)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
 
 
 class _Loader(yaml.SafeLoader):
@@ -211,7 +217,7 @@ class _Walk:
             return {"null": _nothing, "bool": _truth, "int": int, "float": float}.get(kind, str)(text)  # type: ignore[operator, no-any-return]
         except ValueError:
             raise self._refused(
-                parsed.start_mark.line + 1, f"expected a value of the tag !!{kind}, got {text!r}"
+                parsed.start_mark.line + 1, f"expected a value of the tag !!{kind}, got {_short(text)}"
             ) from None
 
     def _mapping(self, parsed: yaml.MappingNode) -> "Mapping[str, Entry]":
@@ -225,7 +231,7 @@ class _Walk:
                 first = found[key.value].key.line
                 raise self._refused(
                     line,
-                    f"expected every key once, got {key.value!r} as on line {first} already; leave one of them out",
+                    f"expected every key once, got {_short(key.value)} as on line {first} already; leave one of them out",
                 )
             # Known before its value is read, so that the second of two is told even where the first is wrong.
             found[key.value] = Entry(self.node(key), Node(None, self._file, line))

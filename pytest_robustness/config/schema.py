@@ -24,9 +24,9 @@ from pytest_robustness.types import Defense
 
 __all__ = ["config_schema", "config_schema_text"]
 
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_DRAFT = "http://json-schema.org/draft-07/schema#"
 _TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-_NUMBER = {"$ref": "#/$defs/number"}
+_NUMBER = {"$ref": "#/definitions/number"}
 
 
 def config_schema_text() -> str:
@@ -35,7 +35,7 @@ def config_schema_text() -> str:
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of `robustness.yaml`."""
+    """The JSON Schema (draft-07, which editors know) of `robustness.yaml`."""
     properties = {
         "extends": _described(_TEXTS, SECTIONS["extends"]),
         "model": _described(_source(model_settings()), SECTIONS["model"]),
@@ -43,7 +43,7 @@ def config_schema() -> dict[str, Any]:
         **{name: _option(own) for name, own in run_options().items()},
         "gates": {"description": SECTIONS["gates"], "type": "object"},
     }
-    whole = {"minProperties": 1, "additionalProperties": {"$ref": "#/$defs/gate"}}
+    whole = {"minProperties": 1, "additionalProperties": {"$ref": "#/definitions/gate"}}
     part = {"additionalProperties": {"type": ["object", "null"], "properties": _referred(COMMON)}}
     return {
         "$schema": _DRAFT,
@@ -56,7 +56,7 @@ def config_schema() -> dict[str, Any]:
         "if": {"required": ["extends"]},
         "then": {"properties": {"gates": part}},
         "else": {"properties": {"gates": whole}, "required": ["gates"]},
-        "$defs": {
+        "definitions": {
             "number": {
                 "description": "a number, a fraction such as 2/255 or a share such as 25 %",
                 "anyOf": [{"type": "number"}, {"type": "string", "pattern": FRACTION}],
@@ -125,7 +125,7 @@ def _common() -> dict[str, Any]:
 
 
 def _referred(names: Iterable[str]) -> dict[str, Any]:
-    return {name: {"$ref": f"#/$defs/gate/properties/{name}"} for name in names}
+    return {name: {"$ref": f"#/definitions/gate/properties/{name}"} for name in names}
 
 
 def _fit(kind: Kind) -> list[str]:
@@ -150,7 +150,7 @@ def _kind(kind: str) -> dict[str, Any]:
     names = [{"const": c.name, "description": c.about} for c in bare]
     called = {
         "type": "object",
-        "properties": {c.name: {"$ref": f"#/$defs/{c.name}"} for c in own},
+        "properties": {c.name: {"$ref": f"#/definitions/{c.name}"} for c in own},
         "minProperties": 1,
         "maxProperties": 1,
         "additionalProperties": False,
@@ -166,14 +166,15 @@ def _settings(constructor: Constructor) -> dict[str, Any]:
         first = parameters[0]
         single = [_value(own.hint) for own in parameters if not own.many]
         rest: list[Any] = [_value(own.hint) for own in parameters if own.many]
-        listed = {"type": "array", **({"prefixItems": single} if single else {}), "items": rest[0] if rest else False}
+        more = rest[0] if rest else False
+        listed = {"type": "array", **({"items": single, "additionalItems": more} if single else {"items": more})}
         options += [listed] if first.many else [_value(first.hint), listed]
     return {"description": constructor.about, "anyOf": options}
 
 
 def _value(hint: Any) -> dict[str, Any]:
     """The schema of a value that is read as this type."""
-    found: list[dict[str, Any]] = [{"$ref": f"#/$defs/{kind}"} for kind in KINDS if kind in kinds_of(hint)]
+    found: list[dict[str, Any]] = [{"$ref": f"#/definitions/{kind}"} for kind in KINDS if kind in kinds_of(hint)]
     for option in alternatives(hint):
         origin, arguments = typing.get_origin(option), typing.get_args(option)
         if origin is typing.Literal:
@@ -184,7 +185,7 @@ def _value(hint: Any) -> dict[str, Any]:
             found.append({"type": "object", "minProperties": 1, "additionalProperties": _value(arguments[1])})
         elif origin is tuple and arguments[1:] != (...,):
             each = [_value(own) for own in arguments]
-            found.append({"type": "array", "prefixItems": each, "items": False, "minItems": len(each)})
+            found.append({"type": "array", "items": each, "minItems": len(each), "maxItems": len(each)})
         elif origin in (tuple, list, collections.abc.Sequence, collections.abc.Collection):
             found.append({"type": "array", "items": _value(arguments[0])})
         elif option in _PLAIN:
