@@ -176,6 +176,18 @@ def test_names_that_pytest_has_a_use_for_are_refused(name: str) -> None:
             "{assert: holds_until, stress: FGSM, strength: 1, shard: pairs}",
             "robustness.yaml:1: holds_until runs on the shard of its image, got shard; leave it out",
         ),
+        (
+            "{assert: holds_until, stress: GaussianBlur, strength: -1}",
+            "robustness.yaml:1: strength: GaussianBlur(): expected sigma >= 0, got -1",
+        ),
+        (
+            "{assert: mimic_rate, attack: FGSM, epsilon: 2, at_most: 0.5}",
+            "robustness.yaml:1: epsilon: FGSM(): expected epsilon in [0, 1], in units of the [0, 1] pixel scale, got 2; did you mean 2/255?",
+        ),
+        (
+            "{assert: accuracy, strength: 1/255, at_least: 1}",
+            "robustness.yaml:1: strength: expected a stress for strength 0.00392157, got None; name one, as in FGSM()",
+        ),
         ("{assert: accuracy, at_least: 1, shard: images}", "robustness.yaml:1: shard: expected pairs, got 'images'"),
         (
             "{assert: accuracy, at_least: 1, waive: {gradient: why}}",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pytest_robustness.cases import case_of
 from pytest_robustness.config.reading import Entry, Node, described, gathered, listed, unknown
 from pytest_robustness.config.registry import Parameter, parameters_of
 from pytest_robustness.config.values import arguments_of, value_of
@@ -119,7 +120,9 @@ def gate_of(name: str, entry: Entry) -> Gate:
     also = [key for key in COMMON if key != "images" or kind.chooses]
     steps: Mapping[str, Callable[[], Any]] = {
         "name": lambda: _checked_name(name, entry.key),
-        "arguments": lambda: arguments_of(rest, kind.parameters, kind.name, entry.key, word="argument", also=also),
+        "arguments": lambda: _in_range(
+            arguments_of(rest, kind.parameters, kind.name, entry.key, word="argument", also=also), rest
+        ),
         "behind": lambda: _given(common, "behind", Defense),
         "images": lambda: _images(common, kind),
         "markers": lambda: _markers(common),
@@ -159,6 +162,18 @@ def _kind(node: Node) -> Kind:
     if name not in kinds():
         raise node.refused(f"no assertion is called {name!r}{unknown(name, kinds())}")
     return kinds()[name]
+
+
+def _in_range(arguments: dict[str, Any], entries: Mapping[str, Entry]) -> Mapping[str, Any]:
+    """The arguments, where the strength is one that the stress has: else every image of the gate would tell it."""
+    stress = arguments.get("stress", arguments.get("attack"))
+    for name in ("strength", "epsilon"):
+        if name in arguments:
+            try:
+                case_of(stress, arguments[name], None)
+            except InputError as error:
+                raise entries[name].value.refused(f"{name}: {error}") from None
+    return arguments
 
 
 def _given(common: Mapping[str, Entry], name: str, hint: Any) -> Any:
