@@ -72,13 +72,12 @@ def photos(_: str) -> Asked:
     classes = [line.partition("\t")[2].partition(",")[0] for line in lines]
     with (folder / "labels.csv").open(newline="", encoding="utf-8") as file:
         labels = {row["file"]: [int(row["label"])] for row in csv.DictReader(file)}
-    sizes = {"resize": 256, "crop": 224}
-    found = labelled_images(folder, labels, classes=classes, accept={"grey"}, **sizes)
+    found = labelled_images(folder, labels, classes=classes, resize=256, crop=224)
     groups = {
         name: tuple(number for first, end in ranges for number in range(first, end))
         for name, ranges in IMAGENET_GROUPS.items()
     }
-    images = ImageSet(found.images, classes, name=found.name, accept={"grey"}, groups=groups, **sizes)
+    images = ImageSet(found.images, classes, name=found.name, reading=found.reading, groups=groups)
     named = sorted({classes[image.labels[0]] for image in images.images})
     # Small batches of channels_last run this network several times faster on a CPU.
     model = published("mobilenet_v2").to(memory_format=torch.channels_last)

@@ -38,7 +38,12 @@ if TYPE_CHECKING:
         published_lime,
     )
     from pytest_robustness.gates import GateFailed
-    from pytest_robustness.loading import ImageSet, LabelledImage, image_folder, labelled_images
+    from pytest_robustness.hub_datasets import hf_dataset
+    from pytest_robustness.image_sets import ImageSet, LabelledImage
+    from pytest_robustness.image_sources import image_source
+    from pytest_robustness.loading import image_folder, labelled_images
+    from pytest_robustness.manifests import image_manifest
+    from pytest_robustness.map_datasets import image_dataset
     from pytest_robustness.models import LoadedModel, load_model
     from pytest_robustness.perturbations import (
         JPEG,
@@ -68,7 +73,9 @@ if TYPE_CHECKING:
         then,
         wrapped,
     )
+    from pytest_robustness.preprocessing import Geometry
     from pytest_robustness.robustness import Robustness
+    from pytest_robustness.tars import web_dataset
 
 __all__ = [
     "APGD",
@@ -91,6 +98,7 @@ __all__ = [
     "GateFailed",
     "GaussianBlur",
     "GaussianNoise",
+    "Geometry",
     "GradCAM",
     "Grid",
     "Hue",
@@ -124,13 +132,18 @@ __all__ = [
     "autoattack_like",
     "fixed",
     "foreign",
+    "hf_dataset",
+    "image_dataset",
     "image_folder",
+    "image_manifest",
+    "image_source",
     "labelled_images",
     "load_model",
     "perturbation",
     "published_lime",
     "then",
     "transparencies",
+    "web_dataset",
     "wrapped",
 ]
 
@@ -155,13 +168,14 @@ _HOMES = {
     "GateFailed": "gates",
     "GaussianBlur": "perturbations",
     "GaussianNoise": "perturbations",
+    "Geometry": "preprocessing",
     "GradCAM": "explanations",
     "Grid": "explanations",
     "Hue": "perturbations",
-    "ImageSet": "loading",
+    "ImageSet": "image_sets",
     "ImpulseNoise": "perturbations",
     "InputError": "errors",
-    "LabelledImage": "loading",
+    "LabelledImage": "image_sets",
     "Lime": "explanations",
     "LoadedModel": "models",
     "MotionBlur": "perturbations",
@@ -188,13 +202,18 @@ _HOMES = {
     "autoattack_like": "attacks",
     "fixed": "perturbations",
     "foreign": "attacks",
+    "hf_dataset": "hub_datasets",
+    "image_dataset": "map_datasets",
     "image_folder": "loading",
+    "image_manifest": "manifests",
+    "image_source": "image_sources",
     "labelled_images": "loading",
     "load_model": "models",
     "perturbation": "perturbations",
     "published_lime": "explanations",
     "then": "perturbations",
     "transparencies": "curves",
+    "web_dataset": "tars",
     "wrapped": "perturbations",
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pytest_robustness.charts import Chart, Line
 from pytest_robustness.errors import InputError
 from pytest_robustness.measurements import Accuracy
 from pytest_robustness.records import Evaluation, strength_text
@@ -38,6 +39,11 @@ class AccuracyCurve:
                 return own
         known = ", ".join(strength_text(own.case.unit, own.case.strength) for own in self.evaluations)
         raise InputError(f"expected a strength of the curve, one of {known}, got {strength!r}; measure it too")
+
+    @property
+    def chart(self) -> Chart:
+        """The accuracy against the strength, with its exact 95 % interval."""
+        return AccuracyCurves((self,)).chart
 
     def __repr__(self) -> str:
         return repr(AccuracyCurves((self,)))
@@ -116,6 +122,17 @@ class AccuracyCurves:
             fewer=sum(a < b for a, b in zip(ours, theirs, strict=True)),
         )
 
+    @property
+    def chart(self) -> Chart:
+        """A line per model: the accuracy against the strength, with its exact 95 % interval."""
+        case = self.curves[0].evaluations[0].case
+        return Chart(
+            title=f"accuracy under {case.under}",
+            x=case.unit,
+            y="share of images that are right",
+            lines=tuple(_line(curve) for curve in self),
+        )
+
     def __repr__(self) -> str:
         first, last = (self.curves[0].evaluations[place] for place in (0, -1))
         at = f"at {first.case.at}" if first is last else f"from {first.case.at} to {_strength(last)}"
@@ -141,6 +158,14 @@ class AccuracyCurves:
 def _held(evaluations: Sequence[Evaluation]) -> list[int]:
     """At how many of these each image is right."""
     return [sum(outcome.correct for outcome in row) for row in zip(*(own.outcomes for own in evaluations), strict=True)]
+
+
+def _line(curve: AccuracyCurve) -> Line:
+    return Line(
+        name=curve.model,
+        points=tuple((own.case.strength, float(Accuracy(own))) for own in curve.evaluations),
+        band=tuple(proportion_interval(own.correct, len(own.outcomes)) for own in curve.evaluations),
+    )
 
 
 def _strength(evaluation: Evaluation) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from pytest_robustness.attacks.oblivious import Oblivious
-from pytest_robustness.loading import ImageSet
+from pytest_robustness.image_sets import ImageSet
 from pytest_robustness.memory import Ask, Memory, Question, Targeted
 from pytest_robustness.norms import length
 from pytest_robustness.records import Outcome

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_robustness.bounds import check_confidence, sure, with_confidence
+from pytest_robustness.charts import Chart, Line, Mark
 from pytest_robustness.errors import InputError
 from pytest_robustness.gates import check_share
 from pytest_robustness.measurements import needed_for
@@ -64,6 +65,24 @@ class CertifiedAccuracy:
             step *= max(1, math.ceil(self.largest / step / (_ROWS - 1)))
             radii = [place * step for place in range(math.floor(self.largest / step) + 1)]
         return {radius: self.at(radius) for radius in radii}
+
+    @property
+    def chart(self) -> Chart:
+        """The certified accuracy against the radius, a step at every radius that an image has: past it, the image is not counted."""
+        steps = sorted({0.0, *self.radii})
+        return Chart(
+            title=f"certified accuracy of {self.evaluation.case.defense}",
+            x="L2 radius",
+            y="share of images that are right, and certified to stay so",
+            lines=(
+                Line(
+                    name="certified",
+                    points=tuple((step, sum(radius > step for radius in self.radii) / len(self)) for step in steps),
+                    steps=True,
+                ),
+            ),
+            marks=(Mark(self.mean_radius, "mean"),),
+        )
 
     def __repr__(self) -> str:
         half = self.sigma

@@ -3,10 +3,11 @@
 The numbers along x are in the unit that `Chart.x` names; those along y are shares in [0, 1].
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-__all__ = ["Chart", "Charted", "Line", "Mark", "Role"]
+__all__ = ["Chart", "Charted", "Line", "Mark", "Role", "holding"]
 
 Role = Literal["subject", "intruder", "other"]
 """Whose probability a line is: of the accepted classes, of those that take their place, or neither."""
@@ -53,3 +54,13 @@ class Charted(Protocol):
     def chart(self) -> Chart:
         """The curves of all that was measured."""
         ...
+
+
+def holding(breaks: Sequence[float], last: float) -> Line:
+    """The share of the images that still hold, from 0 to the last strength that was tried: a step at each that breaks one.
+
+    `breaks` has the smallest strength that breaks each image, infinity where none does; an image does not hold at its break.
+    """
+    steps = sorted({0.0, *(own for own in breaks if own < last), last})
+    shares = ((step, sum(own > step for own in breaks) / len(breaks)) for step in steps)
+    return Line("holds", tuple(shares), steps=True)

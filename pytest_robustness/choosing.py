@@ -5,14 +5,15 @@ Nothing heavy is imported here, as in the plugin.
 
 import collections
 import fnmatch
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_robustness.nodeids import clean
+
 if TYPE_CHECKING:
-    from pytest_robustness.loading import ImageSet, LabelledImage
+    from pytest_robustness.image_sets import ImageSet, LabelledImage
 
 __all__ = ["clean_ids", "marked", "matching"]
 
@@ -50,7 +51,7 @@ def matching(images: "ImageSet", test: str, chosen: "Mapping[str, Any]") -> "lis
 
     patterns = chosen.get("images", "*")
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    matching = [image for image in images.images if any(fnmatch.fnmatchcase(image.id, p) for p in patterns)]
+    matching = [image for image in images.images if any(_matches(image, pattern) for pattern in patterns)]
     if not matching:
         raise InputError(
             f"{test}: expected images={chosen['images']!r} to match one of the {len(images)} images of {images.name}, "
@@ -59,10 +60,18 @@ def matching(images: "ImageSet", test: str, chosen: "Mapping[str, Any]") -> "lis
     return matching
 
 
+def _matches(image: "LabelledImage", pattern: str) -> bool:
+    """Whether the image's id is of the pattern, or of `group:pattern` one of its groups."""
+    kind, _, group = pattern.partition("group:")
+    if not kind and group:
+        return any(fnmatch.fnmatchcase(name, group) for name in image.groups)
+    return fnmatch.fnmatchcase(image.id, pattern)
+
+
 def clean_ids(images: "Sequence[LabelledImage]") -> list[str]:
     """Test ids: the file's stem where it is unique, else the path inside the set; letters, digits, `_`, `.`, `-`."""
     stems = collections.Counter(image.path.stem for image in images)
     wanted = [i.path.stem if stems[i.path.stem] == 1 else i.id.removesuffix(i.path.suffix) for i in images]
-    cleaned = [re.sub(r"[^A-Za-z0-9_.-]+", "-", name) or "image" for name in wanted]
+    cleaned = [clean(name) for name in wanted]
     twice = {name for name, count in collections.Counter(cleaned).items() if count > 1}
     return [f"{name}-{place}" if name in twice else name for place, name in enumerate(cleaned)]

@@ -10,7 +10,7 @@ from typing import Final
 
 from pytest_robustness.errors import InputError
 
-__all__ = ["ALEXNET", "ALEXNET_CLEAN", "mean_corruption_error", "relative_mean_corruption_error"]
+__all__ = ["ALEXNET", "ALEXNET_CLEAN", "CATEGORIES", "mean_corruption_error", "relative_mean_corruption_error"]
 
 ALEXNET: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -35,6 +35,16 @@ ALEXNET: Final[Mapping[str, float]] = MappingProxyType(
 
 ALEXNET_CLEAN: Final = 0.435
 """The error of AlexNet on clean images (Hendrycks and Dietterich 2019, table 1)."""
+
+CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
+        "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
+        "weather": ("snow", "frost", "fog", "brightness", "spatter"),
+        "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
+    }
+)
+"""The common corruptions and the four more, in the paper's categories."""
 
 _SEVERITIES = 5
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_robustness.charts import Chart, Line, Mark
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Outcome, strength_text
 
@@ -55,6 +56,26 @@ class Curve:
         if not 0 < bound <= 1:
             raise InputError(f"expected a probability in (0, 1] to drop below, got {bound!r}")
         return next((point.strength for point in self.points if point.outcome.subject < bound), None)
+
+    @property
+    def chart(self) -> Chart:
+        """The probability of the subject and of the intruder against the strength; marked is where the answer changes."""
+        lines = [
+            Line(
+                " or ".join(self.accepted), tuple((p.strength, p.outcome.subject) for p in self.points), role="subject"
+            )
+        ]
+        if self.intruder:
+            taking = tuple((point.strength, point.intruder) for point in self.points)
+            lines.append(Line(" or ".join(self.intruder), taking, role="intruder"))
+        changes = (("leaves", self.leaves), ("takeover", self.takeover), ("returns", self.returns))
+        return Chart(
+            title=f"{self.image} under {self.stress}",
+            x=self.unit,
+            y="probability",
+            lines=tuple(lines),
+            marks=tuple(Mark(strength, text) for text, strength in changes if strength is not None),
+        )
 
     def __repr__(self) -> str:
         parts = [f"leaves the accepted classes {self._at(self.leaves)}" if self.leaves is not None else self._stays()]

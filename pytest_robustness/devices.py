@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.loading import Decoded
+from pytest_robustness.image_sets import Decoded
 from pytest_robustness.running import LEAST_BATCH, RunningModel
 from pytest_robustness.types import Images
 

@@ -21,7 +21,7 @@ from pytest_robustness.cases import case_of
 from pytest_robustness.devices import Stage, Staged, device_name, fitting_batch_size, resolve_device
 from pytest_robustness.errors import InputError
 from pytest_robustness.explanations.heat import Explainer, Explanation
-from pytest_robustness.loading import ImageSet
+from pytest_robustness.image_sets import ImageSet
 from pytest_robustness.memory import Ask, Keys, Memory, Question, Targeted
 from pytest_robustness.pairs import check_targets
 from pytest_robustness.provenance import provenance
@@ -38,6 +38,7 @@ __all__ = ["Engine"]
 _ATTACKED_AT_ONCE = 4
 # Each holds its model: those of a test after the other must not fill the memory.
 _BESIDE = 8
+_TOLD = 5
 _SUPERPIXEL_BYTES = 64 * 2**20
 
 
@@ -208,7 +209,7 @@ class Engine:
         return tuple(found.get((image, float(epsilon), target), clean[image]) for image, target in pairs)
 
     def _told(self, question: Question, asks: Sequence[Ask]) -> tuple[Outcome, ...]:
-        """The outcomes of these asks; InputError where one can't be answered."""
+        """The outcomes of these asks; InputError with the first five reasons where some can't be answered."""
         self._answer(question, asks)
         known = self._memory.known(question)
         outcomes, errors = [], []
@@ -218,9 +219,11 @@ class Engine:
             else:
                 errors.append(answer)
         if errors:
-            others = len(errors) - 1
-            more = f"\nand {others} more of these {len(asks)} {_asked(question)} can't be evaluated" if others else ""
-            raise InputError(f"{errors[0]}{more}")
+            # Images of one cause are told once.
+            told = list(dict.fromkeys(map(str, errors)))[:_TOLD]
+            if len(errors) > 1:
+                told.append(f"{len(errors)} of these {len(asks)} {_asked(question)} can't be evaluated")
+            raise InputError("\n".join(told))
         return tuple(outcomes)
 
     def prefetch(self, asks: Iterable[tuple[str, float]], stress: Attack | Perturbation) -> None:

@@ -15,8 +15,8 @@ from pytest_robustness.explained import Explained, Panel, Side
 from pytest_robustness.explainers import Explainers, pointed_at, speaks, top_fifth
 from pytest_robustness.explanation_gates import Attention, ExplanationStability, Hit, Overlap, check_some
 from pytest_robustness.explanations import Explainer, Explanation
-from pytest_robustness.images import Kind, data_uri, heat_uri, read_image
-from pytest_robustness.loading import ImageSet, LabelledImage
+from pytest_robustness.image_sets import ImageSet, LabelledImage
+from pytest_robustness.images import Kind, Reading, data_uri, heat_uri, read_image
 from pytest_robustness.measuring import Chosen
 from pytest_robustness.tracing import number_of
 from pytest_robustness.types import Attack, Batch, Perturbation
@@ -289,7 +289,7 @@ def _mask(images: ImageSet, image_id: str, region: "Region", shape: torch.Size) 
     """(h, w) bool on the CPU; InputError, naming the image, for a region that is none of it."""
     height, width = shape
     if isinstance(region, (str, Path)):
-        pixels = read_image(Path(region), accept=get_args(Kind))
+        pixels = read_image(Path(region), Reading(frozenset(get_args(Kind))))
         native = images.native(image_id).shape
         if pixels.shape != native:
             raise InputError(

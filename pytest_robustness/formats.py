@@ -34,7 +34,10 @@ class Format:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("report", "report", "the report, one self-contained HTML page", "report.html:render"),
     Format("json", "results", "the results as JSON", "results:Results.to_json"),
+    Format("report", "report", "the report, one self-contained HTML page", "report.html:render"),
     Format("markdown", "summary", "a summary in Markdown", "report.markdown:summary"),
+    Format("metrics", "metrics", "the numbers as one flat JSON object", "report.metrics:render"),
+    Format("openmetrics", "openmetrics", "the numbers as OpenMetrics text", "report.openmetrics:render"),
+    Format("model-card", "model card", "a section for a model card, in Markdown", "report.model_card:render"),
 )

@@ -3,8 +3,10 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
+from pytest_robustness.baselines import Baseline
 from pytest_robustness.bounds import check_confidence
 from pytest_robustness.doubts import checked_waivers, consequences, merged
 from pytest_robustness.engine import Engine
@@ -15,6 +17,8 @@ from pytest_robustness.explanations import Explainer
 from pytest_robustness.gates import AccuracyAtLeast, GateFailed
 from pytest_robustness.measuring import Sample
 from pytest_robustness.records import Evaluation, Verdict
+from pytest_robustness.remedies import fell, remedy
+from pytest_robustness.results import Results
 from pytest_robustness.shards import Shard
 from pytest_robustness.trust import Trust
 from pytest_robustness.types import Attack, Defense, Perturbation, fits
@@ -41,10 +45,12 @@ class Judging(Explaining):
         shard: Shard | None = None,
         explain: Explain = "none",
         by: Explainer | None = None,
+        baseline: Baseline | Results | Path | None = None,
         confidence: float | None = None,
         sample: Sample = tuple,
     ) -> None:
         super().__init__(engine, company=company, album=album, shard=shard, sample=sample)
+        self._baseline = Baseline(baseline) if isinstance(baseline, (Path, Results)) else baseline
         self._explain = explain
         self._by = by
         check_confidence(confidence)
@@ -128,14 +134,29 @@ class Judging(Explaining):
             if matrix not in self.pictures and isinstance(stress, Attack):
                 self._picture(matrix, stress)
                 views += self.pictures[matrix]
+        if verdict.status == "fail":
+            verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}\n{self._remedy(verdict, stress)}")
         changed: dict[str, Any] = {}
         if fits(stress, Attack):
             found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]
             changed = consequences(verdict, *merged(found, self._waive))
-        verdict = dataclasses.replace(verdict, pictures=views, run=self.engine.provenance.key, **changed)
+        fallen = tuple((image_id, float(at)) for image_id, at in worst) if verdict.status == "fail" else ()
+        run = self.engine.provenance.key
+        verdict = dataclasses.replace(verdict, pictures=views, fallen=fallen, run=run, **changed)
         self.verdicts.append(verdict)
         if verdict.status != "pass" and (self.shard is None or verdict.status != "undecided"):
             raise GateFailed(verdict)
+
+    def _remedy(self, verdict: Verdict, stress: Attack | Perturbation | None) -> str:
+        """What to do about a verdict that failed."""
+        defended = self.engine.defense is not None
+        if stress is None:
+            return remedy(verdict, under=None, defended=defended)
+        fallen = fell(verdict)
+        clean = self.engine.evaluate(fallen).outcomes if fallen else ()
+        wrong = sum(not outcome.correct for outcome in clean)
+        under: Literal["attack", "perturbation"] = "attack" if fits(stress, Attack) else "perturbation"
+        return remedy(verdict, under=under, wrong=wrong, defended=defended)
 
 
 def _images(verdict: Verdict) -> list[str]:

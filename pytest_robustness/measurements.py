@@ -3,10 +3,16 @@
 import collections
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_robustness.corruption_error import ALEXNET, mean_corruption_error, relative_mean_corruption_error
+from pytest_robustness.charts import Chart, Line, Mark, holding
+from pytest_robustness.corruption_error import (
+    ALEXNET,
+    CATEGORIES,
+    mean_corruption_error,
+    relative_mean_corruption_error,
+)
 from pytest_robustness.errors import InputError
 from pytest_robustness.records import Evaluation, Ladder, Outcome, strength_text
 from pytest_robustness.stats import proportion_interval
@@ -131,6 +137,19 @@ class BreakingPoints:
         """
         return _at_quantile((ladder.held or 0.0 for ladder in self.ladders), share)
 
+    @property
+    def chart(self) -> Chart:
+        """The share of the images that hold until a strength, a step at each that breaks one; marked is the median."""
+        ladder = self.ladders[0]
+        breaks = [math.inf if own.broke is None else own.broke for own in self.ladders]
+        return Chart(
+            title=f"breaking points under {ladder.stress}",
+            x=ladder.unit,
+            y="share of images that hold",
+            lines=(holding(breaks, max(own.levels[-1] for own in self.ladders)),),
+            marks=(Mark(self.quantile(0.5), "median"),),
+        )
+
     def __repr__(self) -> str:
         ladder = self.ladders[0]
         last = f"{ladder.unit} {strength_text(ladder.unit, ladder.levels[-1])}"
@@ -234,6 +253,17 @@ class SmallestEpsilons:
         """The points, those of the smallest epsilons first."""
         return sorted(self.points, key=lambda point: (point[0], point[1].image))
 
+    @property
+    def chart(self) -> Chart:
+        """The share of the images that are not broken yet, a step at each smallest epsilon; marked is the median, where there is one."""
+        return Chart(
+            title=f"smallest epsilons under {self.attack}",
+            x="epsilon",
+            y="share of images that hold",
+            lines=(holding(list(self), self.up_to),),
+            marks=(Mark(self.median, "median"),) if math.isfinite(self.median) else (),
+        )
+
     def __repr__(self) -> str:
         last, median, tenth = (strength_text("epsilon", e) for e in (self.up_to, self.median, self.quantile(0.1)))
         counts = f"{len(self.broken)} break, {len(self.unbroken)} hold until epsilon {last}"
@@ -286,6 +316,19 @@ class CorruptionErrors:
         """Relative mCE: what corruptions add to the clean error, 1 for AlexNet; see `corruption_error`."""
         return relative_mean_corruption_error(self.errors, self.clean_error)
 
+    @property
+    def chart(self) -> Chart:
+        """The mean error at each severity: of each category of corruptions, and of all; severity 0 are the clean images."""
+        errors = self.errors
+        groups = {name: [errors[one] for one in ones if one in errors] for name, ones in CATEGORIES.items()}
+        lines = [_mean_errors(name, self.clean_error, found) for name, found in groups.items() if found]
+        return Chart(
+            title=f"mean error under {len(errors)} corruptions",
+            x="severity",
+            y="share of images that are wrong",
+            lines=(*lines, _mean_errors("mean", self.clean_error, list(errors.values()))),
+        )
+
     def __repr__(self) -> str:
         n = len(self.clean.outcomes)
         return f"errors under {len(self.evaluations)} corruptions = {self.mean:.4g} (clean {self.clean_error:.4g}, {n} images)"
@@ -297,6 +340,11 @@ class CorruptionErrors:
         heads = "".join(f"{head:>7}" for head in ("1", "2", "3", "4", "5", "mean"))
         lines = [f"{name:<{width}}" + "".join(f"{100 * e:7.1f}" for e in errors) for name, errors in rows]
         return "\n".join([f"{'error, %':<{width}}{heads}", *lines, repr(self)])
+
+
+def _mean_errors(name: str, clean: float, errors: Sequence[Sequence[float]]) -> Line:
+    means = [sum(at) / len(at) for at in zip(*errors, strict=True)]
+    return Line(name, tuple((float(severity), mean) for severity, mean in enumerate([clean, *means])))
 
 
 def check_quantile(share: float) -> None:

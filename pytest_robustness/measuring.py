@@ -16,7 +16,7 @@ from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.explained import Explained, Picture
 from pytest_robustness.explanation_gates import Attention, ExplanationStability
-from pytest_robustness.loading import ImageSet, LabelledImage
+from pytest_robustness.image_sets import ImageSet, LabelledImage
 from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.measurements import (
     Accuracy,

@@ -191,7 +191,7 @@ def _told(owners: Sequence[tuple[Part, Provenance]]) -> str:
     run = owners[0][1]
     digest = f" {run.model_digest[:12]}" if run.model_digest else ""
     files = ", ".join(str(part) for part, _ in owners)
-    return f"{run.model}{digest} on {run.n} images of {run.images}, seed {run.seed}: {files}"
+    return f"{run.model}{digest} on {run.amount} of {run.images}, seed {run.seed}: {files}"
 
 
 def _short(value: object) -> str:
@@ -271,7 +271,8 @@ def _judged(test: str, verdicts: Sequence[Verdict], part: str) -> Verdict:
         except InputError as error:
             name, bracket, parameters = test.partition("[")
             claim = f"{name.rpartition('::')[2]}{bracket}{parameters}"
-            return Verdict("error", claim, "error", str(error), test=test, run=first.run, expected=first.expected)
+            own = Verdict("error", claim, "error", str(error), test=test, run=first.run, expected=first.expected)
+            return dataclasses.replace(own, reproduce=first.reproduce)
         # On one device every shard was in the same doubts: the checks look at images of the whole set.
         checks = dict.fromkeys(check for verdict in verdicts for check in verdict.checks)
         doubts = dict.fromkeys(doubt for verdict in verdicts for doubt in verdict.doubts)
@@ -283,6 +284,7 @@ def _judged(test: str, verdicts: Sequence[Verdict], part: str) -> Verdict:
         traces=first.traces,
         test=test,
         run=first.run,
+        reproduce=first.reproduce,
         expected=first.expected and found.status not in ("pass", "undecided"),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from pytest_robustness.errors import InputError
-from pytest_robustness.loading import ImageSet, LabelledImage
+from pytest_robustness.image_sets import ImageSet, LabelledImage
 from pytest_robustness.matrices import cells_text, exemplary, surest
 from pytest_robustness.records import Case, Choice, Matrix, Outcome, Pair
 from pytest_robustness.seeding import Streams

@@ -16,7 +16,19 @@ import pytest
 from pytest_robustness.choosing import clean_ids, marked, matching
 from pytest_robustness.config import hooks
 from pytest_robustness.distribution import Company, Distribution
-from pytest_robustness.reporting import NOTHING, nothing, quiet, sentences, verdicts
+from pytest_robustness.keeping import Keeping
+from pytest_robustness.replaying import Replaying
+from pytest_robustness.reporting import (
+    NO_IMAGES,
+    NO_MODEL,
+    NOTHING,
+    add_command,
+    nothing,
+    quiet,
+    record,
+    sentences,
+    verdicts,
+)
 from pytest_robustness.session import Session
 from pytest_robustness.settings import Settings, add_options
 from pytest_robustness.sharing import Sharing, by_pairs
@@ -24,19 +36,8 @@ from pytest_robustness.sharing import Sharing, by_pairs
 if TYPE_CHECKING:
     from pytest_robustness.engine import Engine
     from pytest_robustness.explanations import Explainer
-    from pytest_robustness.loading import ImageSet, LabelledImage
+    from pytest_robustness.image_sets import ImageSet, LabelledImage
     from pytest_robustness.robustness import Robustness
-
-_NO_MODEL = """no model to judge: define the fixture robustness_model in conftest.py, for example
-    @pytest.fixture(scope="session")
-    def robustness_model():
-        return my_project.load_model()  # nn.Module, RGB in [0, 1] (n, 3, h, w) -> logits (n, k)
-or write model: into robustness.yaml, where the gates are there"""
-_NO_IMAGES = """no images to judge the model on: define the fixture robustness_images in conftest.py, for example
-    @pytest.fixture(scope="session")
-    def robustness_images():
-        return image_folder("path/to/images")  # one folder per class; from pytest_robustness import image_folder
-or write images: into robustness.yaml, where the gates are there"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 _SESSION = pytest.StashKey[Session]()
 _ROBUSTNESS = pytest.StashKey["Robustness"]()
-_IMAGES = pytest.StashKey["dict[object, ImageSet]"]()
+_IMAGES = pytest.StashKey["dict[object, tuple[object, ImageSet]]"]()
 _ALIKE = pytest.StashKey["_Alike"]()
 
 
@@ -57,18 +58,24 @@ def pytest_configure(config: pytest.Config) -> None:
         "paths inside the set); waive: which checks of an attack don't count, each with the reason; shard: the test runs on "
         "every shard, each time with the pairs of the shard's images",
     )
-    settings = Settings.of(config, hooks.written(config))
+    replaying = Replaying(config, Settings.of(config, hooks.written(config)))
+    settings = replaying.settings
     distribution = Distribution(config, whole_chunks=settings.whole_chunks)
     sharing = None if settings.shard is None else Sharing(config, settings.shard)
-    session = Session(config, settings, distribution, sharing)
+    keeping = Keeping(config, settings)
+    session = Session(config, settings, distribution, keeping, replaying, sharing)
     config.stash[_SESSION] = session
     config.stash[_IMAGES] = {}
     config.pluginmanager.register(hooks, "robustness-gate-files")
     config.pluginmanager.register(distribution, "robustness-distribution")
+    # Before the session, so that they are shown behind it.
+    config.pluginmanager.register(replaying, "robustness-replaying")
+    config.pluginmanager.register(keeping, "robustness-keeping")
     if sharing is not None:
         # Before the session, which asks it at the end.
         config.pluginmanager.register(sharing, "robustness-sharing")
     config.pluginmanager.register(session, "robustness-session")
+    session.add_page()
 
 
 @pytest.fixture(scope="session")
@@ -76,19 +83,19 @@ def robustness_model() -> Any:
     """The model to judge: override it. RGB in [0, 1], (n, 3, h, w) -> logits (n, k)."""
     from pytest_robustness.errors import InputError
 
-    raise InputError(_NO_MODEL)
+    raise InputError(NO_MODEL)
 
 
 @pytest.fixture(scope="session")
 def robustness_images() -> Any:
-    """The images to judge it on: override it with an ImageSet or the path of a folder of class folders.
+    """The images to judge it on: override it with an ImageSet, a dataset, or the path of a folder, a manifest or a tar.
 
     It is called when tests are collected, to make one item per image, so it may take no argument but
     pytestconfig.
     """
     from pytest_robustness.errors import InputError
 
-    raise InputError(_NO_IMAGES)
+    raise InputError(NO_IMAGES)
 
 
 @pytest.fixture(scope="session")
@@ -151,7 +158,7 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
         alike = item.stash.get(_ALIKE, None)
         around = None if alike is None else functools.partial(_around, alike.company, trust.engine)
         # A picture of an attacked image costs another attack.
-        pictured = bool({"report", "json"} & set(session.settings.files))
+        pictured = session.settings.paged or bool({"report", "json"} & set(session.settings.files))
         most = session.gallery.allowance(item.nodeid) if pictured else 0
         album = Album(limit=most, per_claim=most)
         waive = marked(item).get("waive")
@@ -168,8 +175,9 @@ def _made(item: pytest.Item, model: Any, images: Any, device: str, seed: int) ->
             shard=shard,
             explain=session.settings.explain,
             by=_explainer(session.settings.explain_by),
+            baseline=session.keeping.baseline(item.nodeid),
             confidence=profile.confidence,
-            sample=functools.partial(profile.sample, seed=seed),
+            sample=session.replaying.sample or functools.partial(profile.sample, seed=seed),
         )
     return item.stash[_ROBUSTNESS]
 
@@ -249,21 +257,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _image_set(config: pytest.Config, given: Any) -> "ImageSet":
-    """What `robustness_images` returned as an ImageSet: the same one for the same path."""
-    from pytest_robustness.errors import InputError
-    from pytest_robustness.loading import ImageSet, image_folder
+    """What `robustness_images` returned as an ImageSet: the same one for the same path or dataset."""
+    from pytest_robustness.image_sets import ImageSet
+    from pytest_robustness.image_sources import image_source
 
     if isinstance(given, ImageSet):
         return given
-    if isinstance(given, (str, os.PathLike)):
-        known = config.stash[_IMAGES]
-        if given not in known:
-            known[given] = image_folder(Path(given))
-        return known[given]
-    raise InputError(
-        f"robustness_images: expected an ImageSet or the path of a folder, got {type(given).__name__}; "
-        "return image_folder('path/to/images')"
-    )
+    known = config.stash[_IMAGES]
+    # Not every dataset has a hash. It is held on to, so that no other object takes its id.
+    key = str(given) if isinstance(given, (str, os.PathLike)) else ("id", id(given))
+    if key not in known:
+        known[key] = given, image_source(given)
+    return known[key][1]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -305,8 +310,8 @@ def _collected_images(config: pytest.Config, fixture: Callable[..., Any]) -> "Im
                 f"{file}: expected robustness_images to return its images and to ask for nothing but pytestconfig, because "
                 f"it is called when tests are collected; this one {what}"
             )
-        known[fixture] = _image_set(config, fixture(*([config] if arguments else [])))
-    return known[fixture]
+        known[fixture] = fixture, _image_set(config, fixture(*([config] if arguments else [])))
+    return known[fixture][1]
 
 
 def _company_key(item: pytest.Item) -> object:
@@ -365,9 +370,10 @@ def pytest_runtest_makereport(
         return (yield)
     told = None
     if call.excinfo is not None and item.config.getoption("tbstyle") not in ("long", "native"):
-        told = sentences(item, call.excinfo, made)
+        told = sentences(item, call.excinfo, made, replay=item.config.stash[_SESSION].replaying.options)
     if told is None:
         report = yield
+        add_command(item, call, report, made)
     else:
         # Asked instead of pytest's own: a traceback that nobody will see costs milliseconds.
         item.repr_failure = lambda excinfo, style=None: told  # type: ignore[method-assign]
@@ -390,6 +396,8 @@ def pytest_runtest_makereport(
         if found:
             runs = [] if made is None else [made.engine.provenance]
             carried = item.config.stash[_SESSION].conclude(item.nodeid, found, runs)
+        if item.config.getoption("xmlpath", None):
+            record(item, report, found)
     report.robustness = carried  # type: ignore[attr-defined]
     return report
 

@@ -6,12 +6,13 @@ from typing import Literal, TypeAlias, get_args
 
 from pytest_robustness.errors import InputError
 
-__all__ = ["Geometry", "Interpolation", "Preprocessing"]
+__all__ = ["Geometry", "Interpolation", "Preprocessing", "Size"]
 
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 """Pillow's filters, by which all of torchvision, timm and transformers resize images; all but `nearest` average as they shrink."""
 
-_Size: TypeAlias = int | tuple[int, int] | None
+Size: TypeAlias = int | tuple[int, int] | None
+"""A length or the side of a square, or (height, width), in pixels; None for none."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Geometry:
     leaves that step out. Raises InputError for sizes below 1 and an interpolation that is none.
     """
 
-    resize: _Size = None
-    crop: _Size = None
+    resize: Size = None
+    crop: Size = None
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pytest_robustness.fingerprint import weights_digest
-from pytest_robustness.loading import ImageSet
+from pytest_robustness.image_sets import ImageSet
 from pytest_robustness.models.loaded import LoadedModel
 from pytest_robustness.records import Provenance
 from pytest_robustness.running import RunningModel
@@ -33,6 +33,7 @@ def provenance(running: RunningModel, images: ImageSet, device: str, seed: int) 
         images=images.name,
         images_digest=images.digest(),
         n=len(images),
+        skipped=images.skipped,
         classes=images.classes,
         device=device,
         seed=seed,

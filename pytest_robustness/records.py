@@ -33,6 +33,7 @@ __all__ = [
     "Verdict",
     "from_builtin",
     "path_text",
+    "printable",
     "strength_text",
     "to_builtin",
 ]
@@ -132,7 +133,13 @@ def strength_text(unit: str, strength: float) -> str:
 def path_text(path: Path) -> str:
     """The path with forward slashes; relative below the working directory, so that reports agree between machines."""
     here = Path.cwd()
-    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
+    return printable((path.relative_to(here) if path.is_relative_to(here) else path).as_posix())
+
+
+def printable(text: str) -> str:
+    """The text on one line, in characters that can be seen and encoded: line breaks, control characters, those that turn the
+    direction of writing and bytes of a file name that are no UTF-8 as Python escapes them."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True)
@@ -228,6 +235,8 @@ class Provenance:
 
     `precision` is that of the search of attacks; `execution` says how the model was run, and why not faster;
     `machine` names the operating system and the processors. `preprocessing` is what the model's source says that it was trained to see.
+    `skipped` are id and reason of the images that can't be read and were left
+    out, of which `n` counts none.
     """
 
     model: str
@@ -243,6 +252,13 @@ class Provenance:
     versions: tuple[tuple[str, str], ...]
     machine: str = ""
     preprocessing: str = ""
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def amount(self) -> str:
+        """How many images, in words: `200 images`, or `197 of 200 images (3 skipped)`."""
+        left_out = len(self.skipped)
+        return f"{self.n} of {self.n + left_out} images ({left_out} skipped)" if left_out else f"{self.n} images"
 
     @functools.cached_property
     def key(self) -> str:
@@ -273,7 +289,8 @@ class Verdict:
     the test itself asked for, by xfail or by catching it. `checks` names the checks that an attack on the model has been
     through, and `doubts` are what they found. `of` says which rate of its matrix a gate is about. `traces`,
     `explained` and `charts` are those that the test made beside it. `reproduce` is the command that judges it again.
-    With a `confidence`, what is measured is a bound for all images of which these are a sample.
+    With a `confidence`, what is measured is a bound for all images of which these are a sample. `fallen` are the images by which
+    a gate failed, the worst first, each with the strength at which it fell.
     """
 
     gate: str
@@ -300,6 +317,7 @@ class Verdict:
     expected: bool = False
     reproduce: str = ""
     confidence: float | None = None
+    fallen: tuple[tuple[str, float], ...] = ()
 
 
 def to_builtin(value: Any) -> Any:

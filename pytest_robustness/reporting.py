@@ -4,6 +4,7 @@ Nothing heavy is imported here, as in the plugin.
 """
 
 import dataclasses
+import itertools
 import math
 import shlex
 from collections.abc import Sequence
@@ -12,19 +13,34 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_robustness.settings import as_given
+
 if TYPE_CHECKING:
     from _pytest._code.code import ReprExceptionInfo
 
     from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
 
-__all__ = ["NOTHING", "nothing", "quiet", "sentences", "verdicts"]
+__all__ = ["NOTHING", "NO_IMAGES", "NO_MODEL", "add_command", "nothing", "quiet", "record", "sentences", "verdicts"]
+
+NO_MODEL = """no model to judge: define the fixture robustness_model in conftest.py, for example
+    @pytest.fixture(scope="session")
+    def robustness_model():
+        return my_project.load_model()  # nn.Module, RGB in [0, 1] (n, 3, h, w) -> logits (n, k)
+or write model: into robustness.yaml, where the gates are there"""
+NO_IMAGES = """no images to judge the model on: define the fixture robustness_images in conftest.py, for example
+    @pytest.fixture(scope="session")
+    def robustness_images():
+        return image_folder("path/to/images")  # one folder per class; from pytest_robustness import image_folder
+or write images: into robustness.yaml, where the gates are there"""
 
 _PART = (
     "a rule of its own can't be judged on a part of the pairs; judge them by assert_modify_rate or assert_mimic_rate, or leave "
     "shard='pairs' out of the marker"
 )
 
+_REPLAYED = 3
+_COLUMNS = 80
 
 NOTHING = (
     "the test asked for robustness, and neither judged nor measured anything: a gate over nothing would pass every model; call an "
@@ -130,6 +146,16 @@ def _own_rule(item: pytest.Item, raised: BaseException | None, made: "Robustness
     )
 
 
+def record(item: pytest.Item, report: pytest.TestReport, found: "Sequence[Verdict]") -> None:
+    """Give the item these verdicts as properties, which pytest writes into JUnit's XML; those of a rerun replace the ones before."""
+    from pytest_robustness.report.junit import PREFIX, properties
+
+    kept = [pair for pair in item.user_properties if not pair[0].startswith(PREFIX)]
+    item.user_properties[:] = [*kept, *properties(found)]
+    # pytest takes those of the last report, which may be this one.
+    report.user_properties = list(item.user_properties)
+
+
 def quiet(report: pytest.TestReport) -> bool:
     """Whether it is a setup or teardown of which pytest's summary has nothing to tell.
 
@@ -140,11 +166,16 @@ def quiet(report: pytest.TestReport) -> bool:
 
 
 def sentences(
-    item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException], made: "Robustness | None"
+    item: pytest.Item,
+    excinfo: pytest.ExceptionInfo[BaseException],
+    made: "Robustness | None",
+    *,
+    replay: Sequence[str] | None = None,
 ) -> "ReprExceptionInfo | None":
     """A failed gate or refused input as its sentences: a traceback through our code would hide them.
 
-    None for any other error.
+    Of a test of several images the worst can be replayed alone, with the options `replay`, where that is not None. None for any other
+    error.
     """
     from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 
@@ -161,14 +192,42 @@ def sentences(
         lines.append(f"at {Path(frames[-1].path).name}:{lineno}")
     if isinstance(raised, GateFailed) and made is not None:
         lines.append(f"reproduce: {_command(item, made)}")
+        lines += _replays(item, raised.verdict, made.engine.seed, replay)
     entry = ReprEntryNative([f"{line}\n" for line in lines])
     crash = ReprFileLocation(str(frames[-1].path if frames else item.path), lineno, lines[0])
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
 
 
+def add_command(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, made: "Robustness | None"
+) -> None:
+    """Say below the failed `assert` of a rule over measurements how to run it again, as a gate's sentences do."""
+    from _pytest._code.code import ExceptionRepr
+
+    failed = call.excinfo is not None and isinstance(call.excinfo.value, AssertionError)
+    if made is not None and failed and report.failed and isinstance(report.longrepr, ExceptionRepr):
+        report.longrepr.addsection("robustness", f"reproduce: {_command(item, made)}")
+
+
 def _command(item: pytest.Item, made: "Robustness") -> str:
     """What runs this item again, and nothing else, as it was."""
-    return f"pytest {shlex.quote(item.nodeid)} --robustness-seed={made.engine.seed}"
+    options = "".join(f" {shlex.quote(option)}" for option in as_given(item.config))
+    return f"pytest {shlex.quote(item.nodeid)} --robustness-seed={made.engine.seed}{options}"
+
+
+def _replays(item: pytest.Item, verdict: "Verdict", seed: int, options: Sequence[str] | None) -> list[str]:
+    """The commands that ask about the worst images alone, for a test of several; none that is too long for a terminal."""
+    if options is None or verdict.n < 2:
+        return []
+    from pytest_robustness.corpus import failures_of
+
+    lines = []
+    given = "".join(f" {shlex.quote(option)}" for option in options)
+    for failure in itertools.islice(failures_of(dataclasses.replace(verdict, test=item.nodeid), seed), _REPLAYED):
+        command = f"pytest --robustness-replay={failure.key}{given}"
+        named, plain = f"replay {failure.image}: {command}", f"replay: {command}"
+        lines += [line for line in (named, plain) if len(line) <= _COLUMNS][:1]
+    return lines
 
 
 def _is_users(path: Path, item: pytest.Item) -> bool:

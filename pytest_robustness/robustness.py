@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from pytest_robustness.asserting import Asserting
 from pytest_robustness.certificates import CertifiedAtLeast
 from pytest_robustness.defending import voters_of
 from pytest_robustness.defenses import RandomizedSmoothing
@@ -10,10 +9,11 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.explaining import Region
 from pytest_robustness.explanation_gates import AttendsTo, StaysWhere
 from pytest_robustness.explanations import Explainer
-from pytest_robustness.loading import LabelledImage
+from pytest_robustness.image_sets import LabelledImage
 from pytest_robustness.measuring import Chosen
 from pytest_robustness.pairs import Targets
 from pytest_robustness.rate_gates import RateAtMost
+from pytest_robustness.releasing import Releasing
 from pytest_robustness.traces import Trace
 from pytest_robustness.tracing import trace
 from pytest_robustness.types import Attack, Defense, Perturbation
@@ -22,7 +22,7 @@ from pytest_robustness.vote_gates import AcceptedAccuracyAtLeast, VoteGains, Vot
 __all__ = ["Robustness"]
 
 
-class Robustness(Asserting):
+class Robustness(Releasing):
     """Measurements and assertions over the model and the images of one engine.
 
     Every judged gate is appended to `verdicts` and every measurement to `measurements`, in the order they
@@ -34,7 +34,8 @@ class Robustness(Asserting):
     not be believed, unless `waive` has the name of the check and a reason. Raises InputError for other waivers.
 
     Assertions that name no `confidence` are judged at this one, None for the images themselves: see `Asserting`. Of
-    the images that a question is about, those are looked at that `sample` takes of their ids.
+    the images that a question is about, those are looked at that `sample` takes of their ids. `baseline` is the release before, as
+    a file of results or as results.
 
     `explain` says of which gates the pictures come with explanations, and `by` which explainer makes them.
 

@@ -15,13 +15,15 @@ import pytest
 
 from pytest_robustness.distribution import Distribution
 from pytest_robustness.gallery import Gallery
+from pytest_robustness.keeping import Keeping
 from pytest_robustness.progress import Progress
+from pytest_robustness.replaying import Replaying
 from pytest_robustness.settings import Settings
 from pytest_robustness.sharing import Sharing
 
 if TYPE_CHECKING:
     from pytest_robustness.cache import OutcomeStore
-    from pytest_robustness.loading import ImageSet
+    from pytest_robustness.image_sets import ImageSet
     from pytest_robustness.records import Provenance, Verdict
     from pytest_robustness.results import Results
     from pytest_robustness.trust import Trust
@@ -36,14 +38,22 @@ CHECKPOINT_SECONDS = 10.0
 class Session:
     """What one session knows, registered as a plugin: its engines, their store, and the verdicts so far.
 
-    `sharing` is there where the session is one of several shards.
+    `sharing` is there where the session is one of several shards. `keeping` and `replaying` are asked at the end, in this order.
     """
 
     def __init__(
-        self, config: pytest.Config, settings: Settings, distribution: Distribution, sharing: Sharing | None = None
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        distribution: Distribution,
+        keeping: Keeping,
+        replaying: Replaying,
+        sharing: Sharing | None = None,
     ) -> None:
         self.settings = settings
         self.distribution = distribution
+        self.keeping = keeping
+        self.replaying = replaying
         self.sharing = sharing
         self.gallery = Gallery(limit=settings.explain_most)
         self._runs: dict[str, Provenance] = {}
@@ -135,6 +145,22 @@ class Session:
         self._runs.update((run.key, run) for run in runs)
         return Results(tuple(verdicts), unsent).to_json()
 
+    def add_page(self) -> None:
+        """Show what there is on the page of pytest-html, where one is written; nothing of it is imported elsewhere."""
+        if self.settings.paged and not self.distribution.is_worker:
+            from pytest_robustness.report.pytest_html import HtmlReport
+
+            page = HtmlReport(verdicts=self.verdicts, results=self.results)
+            self._config.pluginmanager.register(page, "robustness-html")
+
+    def verdicts(self, nodeid: str) -> "Sequence[Verdict]":
+        """The item's verdicts, with the pictures that stay as far as is known."""
+        return [*self.gallery.hang(nodeid, self._verdicts.get(nodeid, ()))]
+
+    def results(self) -> "Results | None":
+        """The results at the end of the session, None before, and where no gate was judged."""
+        return self._results
+
     def _keep(self, nodeid: str, verdicts: "Sequence[Verdict]", runs: "Sequence[Provenance]") -> None:
         """Keep an item's verdicts; those of a rerun replace the ones before."""
         self._verdicts[nodeid] = verdicts
@@ -209,7 +235,7 @@ class Session:
         empty = finished and self.sharing is not None and not self._config.getoption("collectonly")
         if self._verdicts or empty:
             self._write(session, complete=finished and not stopped)
-        if self.settings.min_gates and not self._config.getoption("collectonly"):
+        if self.settings.min_gates and not self.settings.replay and not self._config.getoption("collectonly"):
             self._count_gates(session)
         if self._internal_error and session.exitstatus == pytest.ExitCode.OK:
             # A worker that dies while reporting can leave "no tests ran" and a green exit.
@@ -227,7 +253,8 @@ class Session:
     def _write(self, session: pytest.Session, *, complete: bool) -> None:
         from pytest_robustness.report.files import written
 
-        self._results = results = self._collected(complete=complete)
+        results = self.keeping.conclude(session, self._collected(complete=complete))
+        self._results = results = self.replaying.conclude(session, results)
         if results.failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         try:
@@ -246,10 +273,15 @@ class Session:
             if self.settings.files:
                 terminalreporter.write_line("robustness: no gate was judged, so nothing was written")
             return
-        from pytest_robustness.report.text import gate_table
+        from pytest_robustness.report.text import curves, gate_table
 
         terminalreporter.section("robustness")
-        for line in [*gate_table(self._results), *self._notes]:
+        writer = self._config.get_terminal_writer()
+        lines = [*gate_table(self._results, paint=lambda text, colour: writer.markup(text, **{colour: True}))]
+        if terminalreporter.verbosity >= 1:
+            encoding = getattr(writer._file, "encoding", None) or "ascii"
+            lines += [*curves(self._results, encoding=encoding)]
+        for line in [*lines, *self._notes]:
             terminalreporter.write_line(line)
 
 

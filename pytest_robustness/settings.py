@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
 
+from pytest_robustness.comparisons import Allowed, baseline_file
+from pytest_robustness.errors import InputError
 from pytest_robustness.formats import FORMATS
 from pytest_robustness.profiles import PROFILES, Profile, chosen_profile
 from pytest_robustness.shards import Shard
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_robustness.judging import Explain
     from pytest_robustness.running import Precision
 
-__all__ = ["OPTIONS", "Flag", "Option", "Settings", "Written", "add_options"]
+__all__ = ["OPTIONS", "Flag", "Option", "Settings", "Written", "add_options", "as_given"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +80,17 @@ OPTIONS: tuple[Option | Flag, ...] = (
     Option("explain-by", "auto", "METHOD", "auto, grad-cam, rollout, lime or anchors"),
     Option("explain-most", "20", "N", "the most images that are pictured and explained in all"),
     Option("seed", "0", "N", "seed of all noise; with the image's id it decides every random number"),
+    Option("baseline", "", "FILE|NAME", "compare with the results of the release before; created where there are none"),
+    Flag("update-baseline", "put what this run measures into the baseline"),
+    Flag("prune-baseline", "with --robustness-update-baseline, drop the tests that this run does not have"),
+    Option("compare-fail", "", "DROPS", "fail on larger drops than these: accuracy:0.01,breaking_point:0.05"),
+    Option("corpus", "", "FILE|off", "keep known failures in this file, without it in pytest's cache; off: nowhere"),
+    Option("replay", "", "KEY", "run the test of one known failure, on its image alone and with its seed"),
     *(Option(known.name, "", "FILE", f"write {known.what} to this file") for known in FORMATS),
 )
+
+# Those that change what is measured, or what it is compared with.
+_OF_RESULTS = ("profile", "device", "precision", "compile", "fast", "baseline", "replay")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -96,6 +107,16 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(ini, option.help + default, default=option.default)
 
 
+def as_given(config: pytest.Config, *also: str) -> list[str]:
+    """The options on the command line that results depend on, and those named, as they were given: with the ini file, they repeat it."""
+    found = []
+    for option in OPTIONS:
+        given = config.getoption(f"--robustness-{option.name}") if option.name in (*_OF_RESULTS, *also) else None
+        if given is not None:
+            found.append(f"--robustness-{option.name}" + ("" if isinstance(option, Flag) else f"={given}"))
+    return found
+
+
 def _ini(name: str) -> str:
     return f"robustness_{name.replace('-', '_')}"
 
@@ -109,7 +130,7 @@ def _listed(names: Iterable[str]) -> str:
 class Settings:
     """The options as they are meant: command line before files of gates before ini before default.
 
-    `files` are by the name of their format.
+    `files` are by the name of their format. `paged` is whether pytest-html writes its page.
     """
 
     profile: Profile
@@ -130,6 +151,13 @@ class Settings:
     explain_most: int
     seed: int
     files: Mapping[str, Path]
+    paged: bool
+    baseline: Path | None = None
+    update_baseline: bool = False
+    prune_baseline: bool = False
+    allowed: Allowed | None = None
+    corpus: Path | Literal["off"] | None = None
+    replay: str = ""
 
     @classmethod
     def of(cls, config: pytest.Config, written: Mapping[str, Written] | None = None) -> "Settings":
@@ -168,6 +196,12 @@ class Settings:
             except ValueError as error:
                 raise pytest.UsageError(f"{told(name)}: {error}") from None
 
+        def drops(name: str) -> Allowed | None:
+            try:
+                return Allowed.parse(text(name)) if text(name) else None
+            except InputError as error:
+                raise pytest.UsageError(f"{told(name)}: {error}") from None
+
         def flag(name: str) -> bool:
             if name in files:
                 return files[name].text == "true"
@@ -179,11 +213,14 @@ class Settings:
         def file(name: str) -> Path | None:
             if not text(name):
                 return None
+            return origin(name) / text(name)
+
+        def origin(name: str) -> Path:
             # As with pytest's own options: relative to where the option was written.
             if name in files:
-                return files[name].folder / text(name)
+                return files[name].folder
             given = config.getoption(f"--robustness-{name}") is not None
-            return (config.invocation_params.dir if given else config.rootpath) / text(name)
+            return config.invocation_params.dir if given else config.rootpath
 
         named = chosen_profile(config.getoption("--robustness-profile"), text("profile"), os.environ)
         if named not in PROFILES:
@@ -194,7 +231,8 @@ class Settings:
             raise pytest.UsageError(
                 f"{told('precision')}: expected float32 with --robustness-profile={named}, got {precision}; leave one of them out"
             )
-        return cls(
+        baseline = text("baseline")
+        settings = cls(
             profile=profile,
             device=text("device"),
             batch_size=number("batch-size", 1, auto=True) or "auto",
@@ -213,4 +251,40 @@ class Settings:
             explain_most=number("explain-most", 0) or 0,
             seed=number("seed", 0) or 0,
             files={known.name: path for known in FORMATS if (path := file(known.name))},
+            paged=config.pluginmanager.hasplugin("html") and bool(config.getoption("htmlpath", None)),
+            baseline=baseline_file(baseline, root=config.rootpath, here=origin("baseline")) if baseline else None,
+            update_baseline=flag("update-baseline"),
+            prune_baseline=flag("prune-baseline"),
+            allowed=drops("compare-fail"),
+            corpus="off" if text("corpus") == "off" else file("corpus"),
+            replay=text("replay"),
         )
+        settings._check_together()
+        return settings
+
+    def _check_together(self) -> None:
+        """Refuse options that make no sense with, or without, each other."""
+        asked = {
+            "update-baseline": self.update_baseline,
+            "prune-baseline": self.prune_baseline,
+            "compare-fail": self.allowed is not None,
+        }
+        for name, on in asked.items():
+            if on and self.baseline is None:
+                raise pytest.UsageError(
+                    f"--robustness-{name}: expected a baseline, got none; name one with --robustness-baseline"
+                )
+        if self.prune_baseline and not self.update_baseline:
+            raise pytest.UsageError(
+                "--robustness-prune-baseline: expected --robustness-update-baseline beside it, got it alone; add it"
+            )
+        if self.shard is not None and self.baseline is not None:
+            raise pytest.UsageError(
+                f"--robustness-baseline: expected a whole run, got {self.shard.title}; leave it out and compare what is merged: python -m "
+                f"pytest_robustness merge shard-*.json --output results.json && python -m pytest_robustness compare BASELINE results.json"
+            )
+        for name, on in (("update-baseline", self.update_baseline), ("shard", self.shard is not None)):
+            if self.replay and on:
+                raise pytest.UsageError(
+                    f"--robustness-replay: expected no --robustness-{name} beside it, as it runs one image alone; leave one of them out"
+                )

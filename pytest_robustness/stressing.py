@@ -12,7 +12,7 @@ from pytest_robustness.attacks.problem import slopes
 from pytest_robustness.defenses.elections import Elected, Polled
 from pytest_robustness.errors import InputError
 from pytest_robustness.explanations.heat import Explainer, Explanation
-from pytest_robustness.loading import ImageSet
+from pytest_robustness.image_sets import ImageSet
 from pytest_robustness.norms import project
 from pytest_robustness.perturbations.native import BeforeResize
 from pytest_robustness.recent import Recent

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pytest_robustness.charts import Chart, Line
 from pytest_robustness.records import Evaluation, Outcome, strength_text
 from pytest_robustness.stats import proportion_interval
 
@@ -131,6 +132,26 @@ class VoteTables:
 
     def __getitem__(self, place: int) -> VoteTable:
         return self.tables[place]
+
+    @property
+    def chart(self) -> Chart:
+        """A line per column of the tables, but for the rejects, which are what is missing to the coverage.
+
+        Where nothing is accepted, a majority has no share.
+        """
+        case = self.tables[0].evaluations[0].case
+        lines = []
+        for table, where in zip(self.tables, ("", ", before the resize"), strict=False):
+            for head in [*table.voters, "majority", "of all", "coverage"]:
+                found = [(row.strength, row.columns[head]) for row in table if row.columns[head].n]
+                lines.append(
+                    Line(
+                        name=head + where,
+                        points=tuple((strength, share.value) for strength, share in found),
+                        band=tuple(share.interval for _, share in found),
+                    )
+                )
+        return Chart(title=case.under, x=case.unit, y="share of images", lines=tuple(lines))
 
     def __repr__(self) -> str:
         return "; ".join(map(repr, self.tables))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_robustness.classes import ClassList, read_classes
+from pytest_robustness.classes import ClassList, check_order, class_list, read_classes
 from pytest_robustness.errors import InputError
 from pytest_robustness.loading import image_folder, labelled_images
 
@@ -131,3 +131,105 @@ def test_a_file_that_can_not_be_read_is_told(tmp_path: Path) -> None:
     assert str(error.value) == (
         f"{tmp_path / 'bad.yaml'}: expected a YAML file with classes, could not read it: it is no UTF-8 text"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "identifiers"),
+    [
+        ("classes.txt", "tench\ngoldfish\ngreat white shark\n\n", ()),
+        ("classes.json", '["tench", "goldfish", "great white shark"]', ()),
+        ("classes.json", '{"1": "goldfish", "0": "tench", "2": "great white shark"}', ()),
+        (
+            "index.json",
+            '{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"], "2": ["n01484850", "great white shark"]}',
+            ("n01440764", "n01443537", "n01484850"),
+        ),
+        ("classes.json", '{"classes": ["tench", "goldfish", "great white shark"]}', ()),
+        ("classes.yml", "classes: [tench, goldfish, great white shark]", ()),
+    ],
+)
+def test_names_may_be_lines_a_list_or_numbered(
+    tmp_path: Path, name: str, text: str, identifiers: tuple[str, ...]
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    known = class_list(str(tmp_path / name))
+    assert known == ClassList(("tench", "goldfish", "great white shark"), identifiers=identifiers)
+    assert class_list(tmp_path / name) == known
+    assert class_list(known) is known
+
+
+def test_folders_called_by_wordnet_ids_are_the_classes_of_the_index(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text(
+        '{"0": ["n02", "crane"], "1": ["n01", "zebra"], "2": ["n03", "crane"]}', encoding="utf-8"
+    )
+    for folder in ("n01", "n03"):
+        draw_grey(tmp_path / "images" / folder / "0.png", 100)
+    images = image_folder(tmp_path / "images", classes=tmp_path / "index.json")
+    assert [(image.id, image.labels) for image in images.images] == [("n01/0.png", (1,)), ("n03/0.png", (2,))]
+    assert images.classes == ("crane", "zebra", "crane")
+    images.check_classes(["crane", "zebra", "crane"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "tench\n\ngoldfish\n", ":2: expected a class on each line, got an empty line; remove it"),
+        ("a.json", '{"0": "tench", "2": "goldfish"}', ": expected the classes numbered from 0 to 1, got '2'"),
+        ("a.json", "7", ": expected a list of names, or names by number, got 7"),
+        ("a.json", "[]", ": expected a list of names, or names by number, got an empty list"),
+        ("a.json", '["tench", 7]', ": expected a name, or [identifier, name], for each class, got 7 for class 1"),
+        (
+            "a.json",
+            '[["n01", "tench"], "goldfish"]',
+            ": expected a name, or [identifier, name], for each class, got 'goldfish' for class 1",
+        ),
+        ("a.json", '["tench",]', ":1: expected JSON, got "),
+        (
+            "none.txt",
+            None,
+            ": expected a text file with a class on each line, could not read it: No such file or directory",
+        ),
+        ("none.json", None, ": expected a JSON file with classes, could not read it: No such file or directory"),
+    ],
+)
+def test_a_file_of_names_that_is_wrong_is_told(tmp_path: Path, name: str, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_classes(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}{message}")
+
+
+@pytest.mark.parametrize(
+    ("own", "names", "message"),
+    [
+        (
+            "abcdef",
+            "bacdfe",
+            "expected the model's classes in the model's order, got 4 of 6 in other places: 0 is 'a' here and 'b' to the model, 1 is 'b' "
+            "here and 'a' to the model, 4 is 'e' here and 'f' to the model; give the image set classes= in the model's order",
+        ),
+        (
+            "ab",
+            "abc",
+            "expected the model's 3 classes, got 2 of them; give the image set classes= in the model's order",
+        ),
+        (
+            ["cat", "zebar"],
+            ["cat", "zebra"],
+            "expected the model's classes, got 1 of 2 that it does not have: 'zebar'; did you mean 'zebra'?; give the image set classes= in "
+            "the model's order, by the model's names",
+        ),
+        (
+            "vwxyz",
+            "ab",
+            "expected the model's classes, got 5 of 5 that it does not have: 'v', 'w', 'x', ...; give the image set classes= in the model's "
+            "order, by the model's names",
+        ),
+    ],
+)
+def test_classes_that_are_not_the_models_are_told(own: list[str], names: list[str], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        check_order(own, names, "photos")
+    assert str(error.value) == f"photos: {message}"
+    check_order(names, names, "photos")

@@ -1,5 +1,6 @@
 """A file of gates as a whole: its sections, where its model and images are from, and what is told where they are wrong."""
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from pytest_robustness.config.documents import image_settings, model_settings, read_document
 from pytest_robustness.config.reading import Refused
 from pytest_robustness.errors import InputError
+from pytest_robustness.image_sources import image_source
 from pytest_robustness.models import LoadedModel
 
 from .conftest import MODEL, draw_grey
@@ -65,7 +67,7 @@ def test_files_lie_beside_the_file_that_names_them(tmp_path: Path) -> None:
             source.load()
 
 
-def test_images_are_those_of_a_folder_or_named_one_by_one(tmp_path: Path) -> None:
+def test_images_are_those_of_a_folder_of_a_manifest_or_named_one_by_one(tmp_path: Path) -> None:
     for name in ("dark/0.png", "bright/1.png"):
         draw_grey(tmp_path / "deep" / "images" / name, 100)
     known = "classes: [dark, bright, grey]"
@@ -74,12 +76,14 @@ def test_images_are_those_of_a_folder_or_named_one_by_one(tmp_path: Path) -> Non
         f"{{source: images, {known}}}": (("bright/1.png", (1,)), ("dark/0.png", (0,))),
         f"{{source: images, {known}, labels: {{dark/0.png: [dark, 2]}}}}": (("dark/0.png", (0, 2)),),
     }
+    (tmp_path / "deep" / "known.csv").write_text("file,label\nimages/dark/0.png,dark\n", encoding="utf-8")
+    texts[f"{{source: known.csv, {known}, on_bad_image: fail}}"] = (("images/dark/0.png", (0,)),)
     for text, expected in texts.items():
         source = read_document(written(f"images: {text}\n" + GATES, "deep/robustness.yaml")).images
         assert source is not None
         found = source.load()
         assert tuple((image.id, image.labels) for image in found.images) == expected
-        assert found.name == "deep/images"
+        assert found.name.startswith("deep/")
 
 
 def test_what_can_be_said_of_models_and_images_is_what_their_functions_take() -> None:
@@ -94,7 +98,8 @@ def test_what_can_be_said_of_models_and_images_is_what_their_functions_take() ->
         "crop",
         "interpolation",
     ]
-    assert list(image_settings()) == ["source", "classes", "accept", "resize", "crop", "labels"]
+    _, *others = inspect.signature(image_source).parameters
+    assert list(image_settings()) == ["source", *others, "labels"]
 
 
 def test_options_of_the_run_stand_beside() -> None:
@@ -132,11 +137,11 @@ def test_options_of_the_run_stand_beside() -> None:
         ),
         (
             "images: {source: i, accept: [gray]}\n" + GATES,
-            "robustness.yaml:1: accept: expected grey, alpha or 16-bit, got 'gray'",
+            "robustness.yaml:1: accept: expected grey, alpha, 16-bit or cmyk, got 'gray'",
         ),
         (
-            "images: {source: i, on_bad: x}\n" + GATES,
-            "robustness.yaml:1: images has no setting 'on_bad'; known are accept, classes, crop, labels, resize, source",
+            "images: {source: i, zebra: x}\n" + GATES,
+            "robustness.yaml:1: images has no setting 'zebra'; known are " + ", ".join(sorted(image_settings())),
         ),
         (
             "seed: [1]\n" + GATES,

@@ -10,9 +10,11 @@ import pytest
 from pytest_robustness.corruption_error import (
     ALEXNET,
     ALEXNET_CLEAN,
+    CATEGORIES,
     mean_corruption_error,
     relative_mean_corruption_error,
 )
+from pytest_robustness.corruptions.table import COMMON, EXTRA
 from pytest_robustness.errors import InputError
 
 # Two corruptions, of which the classifier that counts as 1 fails 0.5 and 0.8, and 0.2 when clean.
@@ -140,3 +142,8 @@ def test_the_mean_corruption_error_of_a_published_model_is_the_published_one(mod
         rows = [row for row in csv.DictReader(file) if row["model"] == model]
     errors = {row["corruption"]: [float(row[str(severity)]) for severity in (1, 2, 3, 4, 5)] for row in rows}
     assert 100 * mean_corruption_error(errors) == pytest.approx(PUBLISHED[model], abs=0.05)
+
+
+def test_every_corruption_is_in_one_category() -> None:
+    named = [name for names in CATEGORIES.values() for name in names]
+    assert sorted(named) == sorted(COMMON + EXTRA)

@@ -13,6 +13,7 @@ from pytest_robustness.__main__ import main
 from pytest_robustness.config.documents import SECTIONS
 from pytest_robustness.config.gates import COMMON, kinds
 from pytest_robustness.doubts import CHECKS
+from pytest_robustness.formats import FORMATS as KNOWN
 from pytest_robustness.results import Results
 from pytest_robustness.settings import OPTIONS
 
@@ -23,6 +24,9 @@ SHARDING = (ROOT / "docs" / "sharding.md").read_text(encoding="utf-8")
 ATTACKS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 DEFENSES = (ROOT / "docs" / "defenses.md").read_text(encoding="utf-8")
 EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
+FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+IMAGES = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
+BASELINES = (ROOT / "docs" / "baselines.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
 YAML = (ROOT / "docs" / "yaml.md").read_text(encoding="utf-8")
 MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
@@ -122,6 +126,36 @@ def test_the_jobs_of_the_page_on_sharding_run_as_they_stand(
     assert (project.path / page).exists()
 
 
+def test_the_commands_of_the_page_on_baselines_lead_from_the_first_run_to_the_release(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Created and failed, green, a model that fell back refused, and what is meant taken over."""
+    (tests,) = re.findall(r"```python\n(.*?)```", BASELINES, flags=re.DOTALL)
+    first, ci, update, compare, corpus = re.findall(r"```\n((?:pytest|python) .*?)\n```", BASELINES, flags=re.DOTALL)
+    (project.path / "test_release.py").write_text(tests, encoding="utf-8")
+    (project.path / "white.png").rename(project.path / "zebra.png")
+
+    def run(command: str, *more: str) -> pytest.RunResult:
+        program, *arguments = command.split()
+        assert program == "pytest"
+        return project.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments, *more)
+
+    created = run(first)
+    assert "created robustness-baselines/release.json from 2 tests: commit it and run again," in created.outlines
+    # Of the six pictures dark_2 is bright under a quarter of white.
+    assert [run(first).ret, run(ci, "--robustness-json=results.json").ret] == [0, 0]
+    monkeypatch.chdir(project.path)
+    program, module, *arguments = compare.split()[1:]
+    assert (program, module) == ("-m", "pytest_robustness")
+    assert main(arguments) == 0
+    path = project.path / "brightness.py"
+    path.write_text(path.read_text(encoding="utf-8").replace("- 0.5)", "- 0.35)"), encoding="utf-8")
+    assert run(ci, "--robustness-json=results.json").ret == 1
+    assert main(arguments) == 1
+    assert [run(update).ret, run(ci).ret] == [1, 0]
+    assert run(corpus, "--robustness-baseline=release").ret == 0
+
+
 def test_the_tests_of_the_page_on_defenses_run_as_they_stand(project: pytest.Pytester) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", DEFENSES, flags=re.DOTALL)
     (project.path / "test_defenses.py").write_text(block, encoding="utf-8")
@@ -141,12 +175,48 @@ def test_the_tests_of_the_page_on_explanations_run_as_they_stand(project: pytest
     assert "expected" not in result.stdout.str()
 
 
+def test_the_tests_of_the_page_on_images_run_as_they_stand(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    (block,) = re.findall(r"```python\n(.*?)```", IMAGES, flags=re.DOTALL)
+    (project.path / "test_images_page.py").write_text(block, encoding="utf-8")
+    project.runpytest_inprocess("-p", "no:randomly", "test_images_page.py").assert_outcomes(passed=3)
+
+
 def test_the_tests_of_the_page_on_modify_and_mimic_run_as_they_stand(project: pytest.Pytester) -> None:
     blocks = "\n".join(re.findall(r"```python\n(.*?)```", MODIFY, flags=re.DOTALL))
     (project.path / "test_modify_and_mimic.py").write_text(blocks, encoding="utf-8")
     result = project.runpytest_inprocess("-p", "no:randomly", "-s", "test_modify_and_mimic.py")
     result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(["*class*modify rate*mimic rate", "correlation of the two: none"])
+
+
+def test_the_page_on_formats_shows_what_is_printed_and_written(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tests,) = re.findall(r"```python\n(.*?)```", FORMATS, flags=re.DOTALL)
+    (commands,) = re.findall(r"```console\n(.*?)```", FORMATS, flags=re.DOTALL)
+    (project.path / "test_release.py").write_text(tests, encoding="utf-8")
+    (project.path / "white.png").rename(project.path / "zebra.png")
+    run, report = (line.split() for line in commands.splitlines())
+    shown = (
+        project.runpytest_inprocess("-p", "no:randomly", *run[1:]).stdout.str().translate(str.maketrans("│└─┊", "|+-:"))
+    )
+    monkeypatch.chdir(project.path)
+    assert main(report[3:]) == 1
+    written = [project.path / name for name in ("metrics.json", "metrics.prom", "card.md", "junit.xml")]
+    text = "\n".join([shown, *(path.read_text(encoding="utf-8") for path in written)]).replace("&gt;", ">")
+    blocks = re.findall(r"```(?:text|json|yaml|xml)\n(.*?)\n```", FORMATS, flags=re.DOTALL)
+    assert len(blocks) == 7
+    for block in blocks:
+        assert block in text, block
+    assert capsys.readouterr().out.endswith("openmetrics: metrics.prom\nmodel card: card.md\n")
+
+
+def test_the_page_on_formats_names_every_format() -> None:
+    rows = re.findall(r"^\| `--robustness-([a-z-]+)=", FORMATS, flags=re.MULTILINE)
+    assert rows == [known.name for known in KNOWN]
 
 
 def test_the_readme_names_every_option_with_its_ini_twin() -> None:
@@ -157,7 +227,7 @@ def test_the_readme_names_every_option_with_its_ini_twin() -> None:
 
 
 def test_the_documentation_names_every_assertion_measurement_and_public_name() -> None:
-    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS + MODELS
+    pages = README + STRESSES + ATTACKS + DEFENSES + EXPLANATIONS + BASELINES + IMAGES + MODELS
     for name in dir(pytest_robustness.Robustness):
         assert name.startswith("_") or f"robustness.{name}(" in pages, name
     for name in set(pytest_robustness.__all__) - {"GateFailed", "ImageSet", "InputError", "LabelledImage"}:
@@ -170,10 +240,13 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "README.md",
         "CONTRIBUTING.md",
         "docs/attacks.md",
+        "docs/baselines.md",
         "docs/decisions.md",
         "docs/defenses.md",
         "docs/explanations.md",
+        "docs/formats.md",
         "docs/models.md",
+        "docs/images.md",
         "docs/modify_and_mimic.md",
         "docs/profiles.md",
         "docs/sharding.md",

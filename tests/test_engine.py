@@ -483,7 +483,8 @@ def test_an_image_that_cannot_be_decoded_fails_alone(images: ImageSet) -> None:
         engine.evaluate(names)
     assert said(error) == (
         f"{again[names[3]].path}: expected an image, got a file in no format that Pillow reads; replace or remove it\n"
-        "and 1 more of these 12 images can't be evaluated"
+        f"{again[names[9]].path}: expected an image, got a file in no format that Pillow reads; replace or remove it\n"
+        "2 of these 12 images can't be evaluated"
     )
     others = [name for name in names if name not in (names[3], names[9])]
     assert_alike(engine.evaluate(others).outcomes, [o for o in good.outcomes if o.image in others])

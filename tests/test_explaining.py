@@ -25,6 +25,7 @@ from pytest_robustness import (
     Robustness,
     SmoothingVote,
     image_folder,
+    image_manifest,
     labelled_images,
 )
 from pytest_robustness.explainers import Explainers, top_fifth
@@ -478,7 +479,7 @@ def test_explanations_that_stay_pass_the_gate_and_those_that_move_fail_it(red: R
         "stability 0.2444, required >= 0.5\n"
         "overlap 0.333, that of other images 0.111; 3 images\n"
         "short by 0.2556\n"
-        "moved most: lit/a.png (0.20), lit/b.png (0.20), lit/c.png (0.33)"
+        "moved most: lit/a.png (0.20), lit/b.png (0.20), lit/c.png (0.33)\nto do: see in the report what the model looks at, train where it should not look there, or ask for less"
     )
     # What moved most is pictured, clean and stressed, without explanations where nobody asked for them.
     assert [(own.image[4], own.caption, own.panels) for own in verdict.pictures] == [
@@ -613,6 +614,16 @@ def test_a_region_is_a_box_or_a_mask_or_the_path_of_one(
     assert looking.attention({image: region(tmp_path, name)}) == looking.attention({"on/0.png": BOX})
 
 
+def test_the_masks_of_a_manifest_are_regions(looking: Robustness, tmp_path: Path) -> None:
+    save(tmp_path / "windows" / "mask.png", mask_of(BOX).expand(3, -1, -1).float())
+    table = "file,label,mask\non/0.png,on,mask.png\non/1.png,on,\noff/3.png,off,mask.png\n"
+    (tmp_path / "windows" / "photos.csv").write_text(table, encoding="utf-8")
+    images = image_manifest(tmp_path / "windows" / "photos.csv", classes=["on", "off", "never"])
+    robustness = Robustness(Engine(Window(), images, device="cpu"))
+    assert robustness.attention(images.masks) == looking.attention({"off/3.png": BOX, "on/0.png": BOX})
+    robustness.assert_attends_to(images.masks)
+
+
 def mask_of(box: tuple[int, int, int, int], size: int = 16) -> torch.Tensor:
     left, top, right, bottom = box
     mask = torch.zeros(size, size, dtype=torch.bool)
@@ -658,7 +669,7 @@ def test_explanations_that_point_elsewhere_fail_the_gate_and_say_where(looking: 
         "explanations by GradCAM() of clean images point into their regions >= 0.7\n"
         "0.6667 (2 of 3, 95 % interval 0.094 to 0.992) point into their region, required >= 0.7\n"
         "by chance 0.12\n"
-        "on/1.png: on points at (9, 5), outside; 0.02 of the heat lies in the region"
+        "on/1.png: on points at (9, 5), outside; 0.02 of the heat lies in the region\nto do: see in the report what the model looks at, train where it should not look there, or ask for less"
     )
     assert (error.verdict.status, error.verdict.pictures) == ("fail", ())
     # Under a stress those that point elsewhere are pictured.

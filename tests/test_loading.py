@@ -364,7 +364,7 @@ def test_a_size_below_1_is_refused_before_any_image_is_read(root: Path, name: st
     with pytest.raises(InputError) as error:
         image_folder(root, **{name: 0})  # type: ignore[arg-type]
     assert str(error.value) == (
-        f"{root.as_posix()}: expected {name} to be a number of pixels >= 1, got 0; leave it out for none"
+        f"{root.as_posix()}: expected {name} to be a number of pixels >= 1, or (height, width), got 0"
     )
 
 
@@ -459,7 +459,7 @@ def test_an_unknown_kind_to_accept_is_refused(root: Path, make: Callable[[Path],
     with pytest.raises(InputError) as error:
         make(root)
     assert str(error.value) == (
-        f"{root.as_posix()}: expected accept to be a set out of 'grey', 'alpha', '16-bit', got ['gray']"
+        f"{root.as_posix()}: expected accept to be a set out of 'grey', 'alpha', '16-bit', 'cmyk', got ['gray']"
     )
 
 
@@ -481,18 +481,18 @@ def test_a_file_is_decoded_once_while_there_is_room_and_memory_has_a_bound(
 ) -> None:
     decoded: list[str] = []
 
-    def counted(path: Path, **settings: object) -> torch.Tensor:
+    def counted(path: Path, *rules: object, **data: object) -> torch.Tensor:
         decoded.append(path.name)
         return read_pixels(path)
 
-    monkeypatch.setattr("pytest_robustness.loading.read_pixels", counted)
+    monkeypatch.setattr("pytest_robustness.image_sets.read_pixels", counted)
     images = image_folder(root)
     every = ids(images)
     first = images.batch(every).images
     assert torch.equal(images.batch(every).images, first)
     assert len(decoded) == len(every)
     # Room for two images of 4 x 4: going round and round decodes each anew.
-    monkeypatch.setattr("pytest_robustness.loading._RECENT_BYTES", 2 * first[0].numel())
+    monkeypatch.setattr("pytest_robustness.image_sets._RECENT_BYTES", 2 * first[0].numel())
     images = image_folder(root)
     decoded.clear()
     for _ in range(2):

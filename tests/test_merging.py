@@ -465,7 +465,7 @@ def test_the_command_prints_the_table_and_writes_both_files_without_torch(tmp_pa
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-3:] == ["2 gates passed", "report: r/whole.html", "results: r/whole.json"]
+    assert done.stdout.splitlines()[-3:] == ["2 gates passed", "results: r/whole.json", "report: r/whole.html"]
     whole = Results.from_json((tmp_path / "r" / "whole.json").read_text(encoding="utf-8"))
     assert whole == Results((verdict("t.py::a"), verdict("t.py::b")), (RUN,))
     assert "Pass: 2 gates passed" in (tmp_path / "r" / "whole.html").read_text(encoding="utf-8")

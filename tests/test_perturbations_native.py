@@ -12,6 +12,7 @@ from pytest_robustness.attacks import FGSM
 from pytest_robustness.errors import InputError
 from pytest_robustness.images import fitted
 from pytest_robustness.perturbations import GaussianBlur
+from pytest_robustness.preprocessing import Geometry
 from pytest_robustness.seeding import Streams
 from tests.attack_models import streams
 
@@ -60,7 +61,7 @@ def test_it_is_the_perturbation_at_the_files_own_size(images: ImageSet) -> None:
     for row, image_id in enumerate(ids):
         native = images.native(image_id).unsqueeze(0)
         noisy = GaussianNoise()(native, torch.tensor([0.1]), Streams(0, repr(stress), (image_id,))).clamp(0, 1)[0]
-        assert torch.equal(made(stress, images, 0.1)[row], fitted(noisy, "", resize=24, crop=24))
+        assert torch.equal(made(stress, images, 0.1)[row], fitted(noisy, "", Geometry(24, 24)))
 
 
 def test_strength_0_is_the_image_itself_and_every_image_fares_the_same_alone(images: ImageSet) -> None:

@@ -318,5 +318,5 @@ def test_the_document_is_written_as_it_always_was() -> None:
         '   "gate": "accuracy",\n   "claim": "claim",\n   "status": "pass",\n   "reason": "reason",\n'
         '   "measured": 1.0,\n   "required": null,\n   "margin": null,\n   "n": 0,\n   "interval": [\n    0.5,\n    1.0\n'
         '   ],\n   "evaluations": [],\n   "ladders": [],\n   "matrices": [],\n   "of": "",\n   "pictures": [],\n   "checks": [],\n   "doubts": [],\n   "traces": [],\n   "explained": [],\n   "charts": [],\n   "test": "",\n   "run": "",\n'
-        '   "expected": false,\n   "reproduce": "",\n   "confidence": null\n  }\n ]\n}\n'
+        '   "expected": false,\n   "reproduce": "",\n   "confidence": null,\n   "fallen": []\n  }\n ]\n}\n'
     )

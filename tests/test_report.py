@@ -88,11 +88,11 @@ def test_the_table_for_a_terminal_fits_80_columns() -> None:
     lines = list(gate_table(results))
     assert lines[:3] == [
         "Net abababab on 6 images of images, cpu, seed 0",
-        "gate                                        measured required  margin  verdict",
-        "accuracy under FGSM() at epsilon 2/255 >=     0.2967      0.4 -0.1033  fail",
+        "gate                                      measured required  margin   n  verdict",
+        "accuracy under FGSM() at epsilon 2/255 >=   0.2967      0.4 -0.1033 300  fail",
     ]
     assert lines[-1] == "1 of 4 gates not passed, 1 failed as expected"
-    assert "own-rule in test_rule                              -        -       -  pass" in lines
+    assert "own-rule in test_rule                            -        -       - 300  pass" in lines
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -225,7 +225,7 @@ def test_doubts_are_told_once_for_all_items_of_a_test() -> None:
     assert (row.status, row.checks, row.doubts) == ("untrusted", ("gradients", "repeatable"), DOUBTS)
     assert headline(results) == "1 of 1 gates not passed"
     assert list(gate_table(results))[2:5] == [
-        "holds                                         0 of 3      all       -  untrusted",
+        "holds                                        0 of 3      all      - 3  untrusted",
         "  in doubt: gradients: the gradient is zero at 8 of 8 images",
         "  waived: repeatable: <img src=x onerror=alert(1)>",
     ]

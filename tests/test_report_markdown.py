@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_robustness.__main__ import main
+from pytest_robustness.comparisons import Change, Comparison
 from pytest_robustness.records import Provenance, Verdict
 from pytest_robustness.report.files import written
 from pytest_robustness.report.markdown import annotations, summary
@@ -131,3 +132,38 @@ def test_a_file_that_has_no_results_is_refused(tmp_path: Path, capsys: pytest.Ca
     missing = tmp_path / "results.json"
     assert main(["report", str(missing)]) == 2
     assert capsys.readouterr().err == f"{missing}: expected results, got no file (No such file or directory)\n"
+
+
+LOST = tuple(f"cat/{n}_.png" for n in range(7))
+DROP = Change("t.py::a", "accuracy", "FGSM() at epsilon 2/255", "", 0.75, 0.5, LOST, (), 28, 0.015625, 0.01, worse=True)
+SMALL = Change("t.py::b", "breaking_point", "Blend('a|b') at 3 levels", "alpha", 0.3, 0.2, ("a.png",), (), 2, 1.0)
+BETTER = Change("t.py::c", "accuracy", "clean images", "", 0.5, 0.75, (), ("a.png",), 4, 1.0, 0.01)
+
+
+def test_a_summary_has_the_drops_against_the_release_before_the_worst_first() -> None:
+    comparison = Comparison("base_line.json", "Net abababab", (BETTER, SMALL, DROP))
+    lines = summary(Results((), (RUN,), comparison=comparison)).splitlines()
+    assert lines[lines.index("Against base\\_line.json, Net abababab: 1 of 3 comparisons worse than allowed") :] == [
+        "Against base\\_line.json, Net abababab: 1 of 3 comparisons worse than allowed",
+        "",
+        "| lost under | before | now | allowed | images lost | p |",
+        "|---|--:|--:|--:|---|--:|",
+        "| FGSM() at epsilon 2/255 | 0.75 | **0.5** | -0.01 | cat/0\\_.png, cat/1\\_.png, cat/2\\_.png, cat/3\\_.png, cat/4\\_.png and 2 more | 0.016 |",
+        "| Blend('a\\|b') at 3 levels | 0.3 | 0.2 | any | a.png | 1 |",
+    ]
+
+
+def test_a_summary_of_no_drop_has_no_table_and_of_many_the_worst_ten() -> None:
+    lines = summary(Results((), (RUN,), comparison=Comparison("b.json", "Net", (BETTER,)))).splitlines()
+    assert lines[-1] == "Against b.json, Net: no image lost in 1 comparison"
+    lines = summary(Results((), (RUN,), comparison=Comparison("b.json", "Net", (DROP,) * 12))).splitlines()
+    assert lines[-1] == "... and 2 more"
+    assert sum(line.startswith("| FGSM") for line in lines) == 10
+
+
+def test_a_drop_beyond_what_is_allowed_is_an_annotation() -> None:
+    comparison = Comparison("b.json", "Net", (SMALL, DROP))
+    assert list(annotations(Results((), (RUN,), comparison=comparison))) == [
+        "::error title=worse than before%3A FGSM() at epsilon 2/255::0.75 before, 0.5 now%0Alost: cat/0_.png, cat/1_.png, cat/2_.png, "
+        "cat/3_.png, cat/4_.png and 2 more%0At.py::a"
+    ]

@@ -172,3 +172,24 @@ def test_an_error_after_a_failed_gate_has_its_own_traceback(project: pytest.Pyte
     result.assert_outcomes(failed=1, errors=1)
     assert "E       KeyError: 'in the teardown'" in result.outlines
     assert result.stdout.str().count("short by 0.5") == 1
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("style", ["auto", "long", "native"])
+def test_a_rule_that_fails_says_how_to_run_it_again(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, style: str, workers: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
+    project.makepyfile(test_rule="def test_it(robustness):\n    assert robustness.accuracy() > 1\n")
+    result = project.runpytest_subprocess("-p", "no:randomly", f"--tb={style}", "-n", workers, "--robustness-seed=3")
+    place = next(i for i, line in enumerate(result.outlines) if line.strip("- ") == "robustness")
+    assert result.outlines[place + 1] == "reproduce: pytest test_rule.py::test_it --robustness-seed=3"
+
+
+def test_an_assert_of_a_test_without_measurements_is_pytests_alone(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "def test_it():\n    assert 0\n\ndef test_skipped(robustness):\n    import pytest\n    pytest.skip()\n"
+    )
+    result = run(project)
+    result.assert_outcomes(failed=1, skipped=1)
+    assert "reproduce" not in result.stdout.str()

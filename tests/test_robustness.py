@@ -79,7 +79,7 @@ def test_assertions_pass_in_silence_and_fail_with_their_verdict(robustness: Robu
         f"top-1 holds until alpha 0.3 under {white!r}\n"
         "5 of 6 images hold until alpha 0.3\n"
         "dark/2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46\n"
-        "required: alpha 0.3, short by 0.2"
+        "required: alpha 0.3, short by 0.2\nto do: train with such images, put a defense in front, by robustness.behind(...), or ask for less"
     )
     assert [verdict.status for verdict in robustness.verdicts] == ["pass", "fail"]
     assert [picture.caption for picture in failed.value.verdict.pictures] == ["clean", "alpha 0.2"]
@@ -235,7 +235,7 @@ def test_a_fast_gate_asks_about_the_shakiest_images_first_and_no_more_than_it_ta
             "accuracy under Blend('white.png') at alpha 0.4 >= 0.9\n"
             "accuracy at most 0.8333, required >= 0.9\n"
             "decided after 1 of 6 images, the shakiest first: 0 right, 1 wrong\n"
-            "furthest off: dark/2.png (bright 0.75)"
+            "furthest off: dark/2.png (bright 0.75)\nto do: train with such images, put a defense in front, by robustness.behind(...), or ask for less"
         ).replace("white.png", white.overlay if isinstance(white.overlay, str) else "")
         (verdict,) = fast.verdicts
         found.append(verdict)
@@ -339,7 +339,7 @@ def test_a_breaking_point_gate_lets_a_share_of_the_images_break(robustness: Robu
         f"0.1 quantile of the breaking points under {white!r} >= alpha 0.3\n"
         "0.1 quantile alpha 0.1, required >= 0.3\n"
         "5 of 6 images hold until alpha 0.3; 1 break, 5 never up to alpha 0.3, 0 wrong when clean\n"
-        "dark/2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46"
+        "dark/2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46\nto do: train with such images, put a defense in front, by robustness.behind(...), or ask for less"
     )
     assert {picture.image for picture in failed.value.verdict.pictures} == {"dark/2.png"}
 

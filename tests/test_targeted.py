@@ -208,7 +208,7 @@ def test_a_pair_that_spoils_its_batch_fails_alone(images: ImageSet) -> None:
     assert str(error.value) == (
         "the model: expected finite logits, got NaN or infinity for 1 of 1 images, first b/1.png; "
         "look for a division by zero or an overflow in its forward\n"
-        "and 1 more of these 15 pairs can't be evaluated"
+        "2 of these 15 pairs can't be evaluated"
     )
     others = [pair for pair in pairs if pair[0] != "b/1.png"]
     assert len(engine.targeted(others, PGD(steps=1), 2 / 255)) == 12

@@ -21,7 +21,7 @@ from pytest_robustness.errors import InputError
 from pytest_robustness.settings import Settings, Written
 
 if TYPE_CHECKING:
-    from pytest_robustness.loading import LabelledImage
+    from pytest_robustness.image_sets import LabelledImage
     from pytest_robustness.robustness import Robustness
 
 __all__ = ["GateFile"]

@@ -12,7 +12,9 @@ from pytest_robustness.config.options import options_of, run_options
 from pytest_robustness.config.reading import Entry, Node, described, gathered, unknown
 from pytest_robustness.config.registry import Parameter, parameters_of
 from pytest_robustness.config.values import arguments_of
-from pytest_robustness.loading import ImageSet, image_folder, labelled_images
+from pytest_robustness.image_sets import ImageSet
+from pytest_robustness.image_sources import image_source
+from pytest_robustness.loading import labelled_images
 from pytest_robustness.models import LoadedModel, load_model
 from pytest_robustness.records import path_text
 from pytest_robustness.settings import Written
@@ -53,9 +55,10 @@ def model_settings() -> Mapping[str, Parameter]:
 
 def image_settings() -> Mapping[str, Parameter]:
     """What can be said of images."""
-    root, *rest = parameters_of(image_folder).values()
+    _, *rest = parameters_of(image_source).values()
     labels = parameters_of(labelled_images)["labels"]
-    own = [Parameter("source", root.hint, required=True), *rest, Parameter("labels", labels.hint, required=False)]
+    source = Parameter("source", str | Path | Sequence[str | Path], required=True)
+    own = [source, *rest, Parameter("labels", labels.hint, required=False)]
     return {parameter.name: parameter for parameter in own}
 
 
@@ -146,5 +149,5 @@ def _image_set(given: Mapping[str, Any]) -> ImageSet:
     """The images that the settings are about."""
     settings = {name: value for name, value in given.items() if name != "source"}
     if "labels" not in settings:
-        return image_folder(given["source"], **settings)
+        return image_source(given["source"], **settings)
     return labelled_images(given["source"], settings.pop("labels"), **settings)

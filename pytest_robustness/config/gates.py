@@ -13,7 +13,7 @@ from pytest_robustness.config.registry import Parameter, parameters_of
 from pytest_robustness.config.values import arguments_of, value_of
 from pytest_robustness.doubts import checked_waivers
 from pytest_robustness.errors import InputError
-from pytest_robustness.loading import LabelledImage
+from pytest_robustness.image_sets import LabelledImage
 from pytest_robustness.robustness import Robustness
 from pytest_robustness.types import Defense
 

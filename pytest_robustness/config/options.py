@@ -14,7 +14,7 @@ from pytest_robustness.settings import OPTIONS, Flag, Option, Written
 __all__ = ["agreed_options", "options_of", "run_options"]
 
 # Of one machine and of one time: a file that is for all must not say so.
-_OF_ONE_RUN = ("shard", "cache-clear")
+_OF_ONE_RUN = ("cache-clear", "prune-baseline", "replay", "shard", "update-baseline")
 
 
 def run_options() -> Mapping[str, Option | Flag]:

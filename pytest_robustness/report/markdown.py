@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from pytest_robustness.report.releases import numbers, outcome, worst_first
 from pytest_robustness.report.summary import Row, headline, rows
 from pytest_robustness.results import Results
 
@@ -13,10 +14,11 @@ SUMMARY_BYTES = 1024 * 1024
 """What GitHub takes as the summary of a step: of more it shows nothing at all."""
 
 _NAMED = 5
+_DROPS = 10
 
 
 def summary(results: Results, *, limit: int = SUMMARY_BYTES) -> str:
-    """A heading, a table of the gates, and the reasons of those that did not pass; at most `limit` bytes as UTF-8.
+    """A heading, a table of the gates, what is worse than before, and the reasons of what did not pass; at most `limit` bytes as UTF-8.
 
     What does not fit is left out at the end, and told. Every string of a user's is escaped.
     """
@@ -25,7 +27,7 @@ def summary(results: Results, *, limit: int = SUMMARY_BYTES) -> str:
     for run in results.runs:
         digest = f" `{run.model_digest[:12]}`" if run.model_digest else ""
         lines.append(
-            f"{_text(run.model)}{digest} on {run.n} images of {_text(run.images)}, {_text(run.device)}, seed {run.seed}"
+            f"{_text(run.model)}{digest} on {run.amount} of {_text(run.images)}, {_text(run.device)}, seed {run.seed}"
         )
     lines += ["", "| verdict | gate | measured | required | margin |", "|---|---|--:|--:|--:|"]
     for row in table:
@@ -33,6 +35,7 @@ def summary(results: Results, *, limit: int = SUMMARY_BYTES) -> str:
         shown = f"**{verdict}**" if verdict not in ("pass", "xfail") else verdict
         cells = (shown, _text(row.claim), row.measured, row.required, row.margin)
         lines.append(f"| {' | '.join(cells)} |")
+    lines += _worse(results)
     for row in table:
         if row.failures and not row.expected:
             block = ["", f"<details><summary>{_text(row.claim)}</summary>", "", *_fenced(row), "", "</details>"]
@@ -42,12 +45,40 @@ def summary(results: Results, *, limit: int = SUMMARY_BYTES) -> str:
 
 
 def annotations(results: Results) -> Iterator[str]:
-    """A command of GitHub's for each gate that did not pass: it stands beside the change as an error."""
+    """A command of GitHub's for each gate that did not pass, and for each drop: it stands beside the change as an error."""
     for row in rows(results):
         if row.failures and not row.expected:
             more = len(row.failures) - 1
             reason = row.failures[0].reason + (f"\n... and {more} more failing items" if more else "")
             yield f"::error title={_property(row.claim)}::{_data(reason)}"
+    for change in results.comparison.worse if results.comparison else ():
+        before, after, _ = numbers(change)
+        reason = f"{before} before, {after} now\nlost: {_some(change.lost)}\n{change.test}"
+        yield f"::error title={_property(f'worse than before: {change.case}')}::{_data(reason)}"
+
+
+def _worse(results: Results) -> list[str]:
+    """The largest drops against the release before; nothing where there is none."""
+    comparison = results.comparison
+    if comparison is None:
+        return []
+    lines = ["", f"Against {_text(comparison.against)}, {_text(comparison.model)}: {outcome(comparison)}"]
+    dropped = [change for change in worst_first(comparison) if change.drop > 0]
+    if dropped:
+        lines += ["", "| lost under | before | now | allowed | images lost | p |", "|---|--:|--:|--:|---|--:|"]
+    for change in dropped[:_DROPS]:
+        before, after, allowed = numbers(change)
+        shown = f"**{after}**" if change.worse else after
+        cells = (_text(change.case), before, shown, allowed, _text(_some(change.lost)), f"{change.p:.2g}")
+        lines.append(f"| {' | '.join(cells)} |")
+    if len(dropped) > _DROPS:
+        lines += ["", f"... and {len(dropped) - _DROPS} more"]
+    return lines
+
+
+def _some(images: tuple[str, ...]) -> str:
+    more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
+    return ", ".join(images[:_NAMED]) + more
 
 
 def _fenced(row: Row) -> list[str]:

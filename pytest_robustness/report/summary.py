@@ -15,7 +15,7 @@ _WORST_FIRST: tuple[Status, ...] = ("error", "untrusted", "fail", "undecided", "
 class Row:
     """A gate as a person counts it: one assertion of one test, over all the items it was asked for.
 
-    `margin` is that of the worst item. `interval` is empty where the gate measured no proportion. `expected`
+    `margin` is that of the worst item, `n` how many images, or pairs, all items have judged together. `interval` is empty where the gate measured no proportion. `expected`
     marks a gate whose every failure a test expected.
     """
 
@@ -27,11 +27,20 @@ class Row:
     interval: str
     verdicts: tuple[Verdict, ...]
     expected: bool
+    n: int = 0
 
     @property
     def test(self) -> str:
         """The node id of the test, without the part that names an item."""
         return self.verdicts[0].test.partition("[")[0]
+
+    @property
+    def numbers(self) -> tuple[float | None, float | None, float | None]:
+        """Measured, required and margin; of a gate over items, the share that passed, of which all have to, and the worst margin."""
+        if _over_a_set(self.verdicts):
+            return self.verdicts[0].measured, self.verdicts[0].required, self.verdicts[0].margin
+        passed = len(self.verdicts) - len(self.failures)
+        return passed / len(self.verdicts), 1.0, _worst(self.verdicts)
 
     @property
     def failures(self) -> tuple[Verdict, ...]:
@@ -93,14 +102,14 @@ def _row(verdicts: tuple[Verdict, ...], *, waits: bool) -> Row:
     status = min((verdict.status for verdict in verdicts), key=_WORST_FIRST.index)
     first, passed = verdicts[0], sum(verdict.status == "pass" for verdict in verdicts)
     interval = ""
-    if len(verdicts) == 1 and first.n != 1:
+    if _over_a_set(verdicts):
         measured, required = _number(first.measured), _number(first.required)
         margin = first.margin
         if first.interval is not None:
             interval = f"n = {first.n}, 95 % interval {first.interval[0]:.3f} to {first.interval[1]:.3f}"
     else:
         measured, required = f"{passed} of {len(verdicts)}", "all"
-        margin = min((verdict.margin for verdict in verdicts if verdict.margin is not None), default=None)
+        margin = _worst(verdicts)
     bad = [verdict for verdict in verdicts if verdict.status != "pass"]
     return Row(
         claim=first.claim if first.gate not in ("error", "own-rule") else f"{first.gate} in {_name(first.test)}",
@@ -111,7 +120,17 @@ def _row(verdicts: tuple[Verdict, ...], *, waits: bool) -> Row:
         interval=interval,
         verdicts=verdicts,
         expected=not (waits and status == "undecided") and bool(bad) and all(verdict.expected for verdict in bad),
+        n=sum(verdict.n for verdict in verdicts),
     )
+
+
+def _over_a_set(verdicts: tuple[Verdict, ...]) -> bool:
+    """Whether a gate was judged once over a set, and not item by item."""
+    return len(verdicts) == 1 and verdicts[0].n != 1
+
+
+def _worst(verdicts: tuple[Verdict, ...]) -> float | None:
+    return min((verdict.margin for verdict in verdicts if verdict.margin is not None), default=None)
 
 
 def _number(value: float | None) -> str:
