@@ -1,4 +1,4 @@
-"""`python -m pytest_robustness merge`, `report`, `compare` and `schema`: what is done with results when no test runs."""
+"""`python -m pytest_robustness merge`, `report`, `compare` and `schema`: what is done with results, and said of files, when no test runs."""
 
 import argparse
 import dataclasses
@@ -32,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     if given.results is None:
-        from pytest_robustness.schema import schema_text
-
-        sys.stdout.write(schema_text())
+        sys.stdout.write(_schema_text(config=given.config))
         return _OK
     try:
         results = given.results(given)
@@ -82,6 +80,16 @@ def _worse(results: Results) -> bool:
     return results.comparison is not None and bool(results.comparison.worse)
 
 
+def _schema_text(*, config: bool) -> str:
+    if config:
+        from pytest_robustness.config.schema import config_schema_text
+
+        return config_schema_text()
+    from pytest_robustness.schema import schema_text
+
+    return schema_text()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_robustness")
     commands = parser.add_subparsers(required=True, metavar="merge|report|compare|schema")
@@ -97,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print the JSON Schema of results",
         description="Print the JSON Schema of what --robustness-json and merge write.",
     )
+    schema.add_argument("--config", action="store_true", help="print that of robustness.yaml instead, for editors")
     schema.set_defaults(results=None)
     merge = commands.add_parser(
         "merge",

@@ -45,8 +45,8 @@ def marked(item: pytest.Item) -> dict[str, Any]:
     return said
 
 
-def matching(images: "ImageSet", definition: pytest.Item, chosen: "Mapping[str, Any]") -> "list[LabelledImage]":
-    """The images that the test's markers choose."""
+def matching(images: "ImageSet", test: str, chosen: "Mapping[str, Any]") -> "list[LabelledImage]":
+    """The images that the test of this name chooses; InputError where it chooses none."""
     from pytest_robustness.errors import InputError
 
     patterns = chosen.get("images", "*")
@@ -54,7 +54,7 @@ def matching(images: "ImageSet", definition: pytest.Item, chosen: "Mapping[str, 
     matching = [image for image in images.images if any(_matches(image, pattern) for pattern in patterns)]
     if not matching:
         raise InputError(
-            f"{definition.name}: expected images={chosen['images']!r} to match one of the {len(images)} images of {images.name}, "
+            f"{test}: expected images={chosen['images']!r} to match one of the {len(images)} images of {images.name}, "
             f"it matches none; ids look like {images.images[0].id!r}"
         )
     return matching

@@ -23,7 +23,7 @@ from pytest_robustness.types import Attack, Batch, Perturbation
 
 __all__ = ["Explaining", "Region"]
 
-Region: TypeAlias = "tuple[int, int, int, int] | torch.Tensor | str | Path"
+Region: TypeAlias = tuple[int, int, int, int] | torch.Tensor | str | Path
 """A box (left, top, right, bottom) in pixels of what the model sees, a mask (h, w) bool, or the path of a mask image, white
 inside, of the size of the image's own file."""
 

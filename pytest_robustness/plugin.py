@@ -14,10 +14,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_robustness.choosing import clean_ids, marked, matching
+from pytest_robustness.config import hooks
 from pytest_robustness.distribution import Company, Distribution
 from pytest_robustness.keeping import Keeping
 from pytest_robustness.replaying import Replaying
-from pytest_robustness.reporting import NOTHING, add_command, nothing, quiet, record, sentences, verdicts
+from pytest_robustness.reporting import (
+    NO_IMAGES,
+    NO_MODEL,
+    NOTHING,
+    add_command,
+    nothing,
+    quiet,
+    record,
+    sentences,
+    verdicts,
+)
 from pytest_robustness.session import Session
 from pytest_robustness.settings import Settings, add_options
 from pytest_robustness.sharing import Sharing, by_pairs
@@ -27,15 +38,6 @@ if TYPE_CHECKING:
     from pytest_robustness.explanations import Explainer
     from pytest_robustness.image_sets import ImageSet, LabelledImage
     from pytest_robustness.robustness import Robustness
-
-_NO_MODEL = """no model to judge: define the fixture robustness_model in conftest.py, for example
-    @pytest.fixture(scope="session")
-    def robustness_model():
-        return my_project.load_model()  # nn.Module, RGB in [0, 1] (n, 3, h, w) -> logits (n, k)"""
-_NO_IMAGES = """no images to judge the model on: define the fixture robustness_images in conftest.py, for example
-    @pytest.fixture(scope="session")
-    def robustness_images():
-        return image_folder("path/to/images")  # one folder per class; from pytest_robustness import image_folder"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "paths inside the set); waive: which checks of an attack don't count, each with the reason; shard: the test runs on "
         "every shard, each time with the pairs of the shard's images",
     )
-    replaying = Replaying(config, Settings.of(config))
+    replaying = Replaying(config, Settings.of(config, hooks.written(config)))
     settings = replaying.settings
     distribution = Distribution(config, whole_chunks=settings.whole_chunks)
     sharing = None if settings.shard is None else Sharing(config, settings.shard)
@@ -64,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     session = Session(config, settings, distribution, keeping, replaying, sharing)
     config.stash[_SESSION] = session
     config.stash[_IMAGES] = {}
+    config.pluginmanager.register(hooks, "robustness-gate-files")
     config.pluginmanager.register(distribution, "robustness-distribution")
     # Before the session, so that they are shown behind it.
     config.pluginmanager.register(replaying, "robustness-replaying")
@@ -80,7 +83,7 @@ def robustness_model() -> Any:
     """The model to judge: override it. RGB in [0, 1], (n, 3, h, w) -> logits (n, k)."""
     from pytest_robustness.errors import InputError
 
-    raise InputError(_NO_MODEL)
+    raise InputError(NO_MODEL)
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +95,7 @@ def robustness_images() -> Any:
     """
     from pytest_robustness.errors import InputError
 
-    raise InputError(_NO_IMAGES)
+    raise InputError(NO_IMAGES)
 
 
 @pytest.fixture(scope="session")
@@ -280,7 +283,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if not own or own[-1].func.__module__ != __name__:
             return
         images = _collected_images(metafunc.config, definitions["robustness_images"][-1].func)
-        chosen = _sampled(metafunc.config, matching(images, metafunc.definition, said))
+        chosen = _sampled(metafunc.config, matching(images, metafunc.definition.name, said))
     except InputError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     metafunc.parametrize("robustness_image", chosen, ids=clean_ids(chosen))

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from pytest_robustness.records import Verdict
     from pytest_robustness.robustness import Robustness
 
-__all__ = ["NOTHING", "add_command", "nothing", "quiet", "record", "sentences", "verdicts"]
+__all__ = ["NOTHING", "NO_IMAGES", "NO_MODEL", "add_command", "nothing", "quiet", "record", "sentences", "verdicts"]
+
+NO_MODEL = """no model to judge: define the fixture robustness_model in conftest.py, for example
+    @pytest.fixture(scope="session")
+    def robustness_model():
+        return my_project.load_model()  # nn.Module, RGB in [0, 1] (n, 3, h, w) -> logits (n, k)
+or write model: into robustness.yaml, where the gates are there"""
+NO_IMAGES = """no images to judge the model on: define the fixture robustness_images in conftest.py, for example
+    @pytest.fixture(scope="session")
+    def robustness_images():
+        return image_folder("path/to/images")  # one folder per class; from pytest_robustness import image_folder
+or write images: into robustness.yaml, where the gates are there"""
 
 _PART = (
     "a rule of its own can't be judged on a part of the pairs; judge them by assert_modify_rate or assert_mimic_rate, or leave "
@@ -183,7 +194,7 @@ def sentences(
         lines.append(f"reproduce: {_command(item, made)}")
         lines += _replays(item, raised.verdict, made.engine.seed, replay)
     entry = ReprEntryNative([f"{line}\n" for line in lines])
-    crash = ReprFileLocation(str(item.path), lineno, lines[0])
+    crash = ReprFileLocation(str(frames[-1].path if frames else item.path), lineno, lines[0])
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
 
 
@@ -220,5 +231,9 @@ def _replays(item: pytest.Item, verdict: "Verdict", seed: int, options: Sequence
 
 
 def _is_users(path: Path, item: pytest.Item) -> bool:
-    """Whether a frame is in the test itself or in a conftest that serves it, and not inside a library."""
-    return path == item.path or (path.name == "conftest.py" and path.parent in item.path.parents)
+    """Whether a frame is in the test itself, in a conftest that serves it or in a file of gates, and not inside a library."""
+    return (
+        path.suffix in (".yaml", ".yml")
+        or path == item.path
+        or (path.name == "conftest.py" and path.parent in item.path.parents)
+    )

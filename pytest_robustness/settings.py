@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_robustness.judging import Explain
     from pytest_robustness.running import Precision
 
-__all__ = ["OPTIONS", "Flag", "Option", "Settings", "add_options", "as_given"]
+__all__ = ["OPTIONS", "Flag", "Option", "Settings", "Written", "add_options", "as_given"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +40,15 @@ class Flag:
 
     name: str
     help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What a file of gates says of an option; `where` begins a sentence about it, and paths are relative to `folder`."""
+
+    text: str
+    where: str
+    folder: Path
 
 
 OPTIONS: tuple[Option | Flag, ...] = (
@@ -119,9 +128,9 @@ def _listed(names: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The options as they are meant: command line before ini before default. `files` are by the name of their format.
+    """The options as they are meant: command line before files of gates before ini before default.
 
-    `paged` is whether pytest-html writes its page.
+    `files` are by the name of their format. `paged` is whether pytest-html writes its page.
     """
 
     profile: Profile
@@ -151,10 +160,17 @@ class Settings:
     replay: str = ""
 
     @classmethod
-    def of(cls, config: pytest.Config) -> "Settings":
+    def of(cls, config: pytest.Config, written: Mapping[str, Written] | None = None) -> "Settings":
+        files = {name: own for name, own in (written or {}).items() if config.getoption(f"--robustness-{name}") is None}
+
         def text(name: str) -> str:
+            if name in files:
+                return files[name].text.strip()
             given = config.getoption(f"--robustness-{name}")
             return str(config.getini(_ini(name)) if given is None else given).strip()
+
+        def told(name: str) -> str:
+            return files[name].where if name in files else f"--robustness-{name}"
 
         def number(name: str, least: int, *, auto: bool = False) -> int | None:
             value = text(name)
@@ -166,27 +182,29 @@ class Settings:
             except ValueError:
                 pass
             expected = "auto or a whole number" if auto else "a whole number"
-            raise pytest.UsageError(f"--robustness-{name}: expected {expected} >= {least}, got {value!r}")
+            raise pytest.UsageError(f"{told(name)}: expected {expected} >= {least}, got {value!r}")
 
         def choice(name: str, *choices: str) -> str:
             value = text(name)
             if value not in choices:
-                raise pytest.UsageError(f"--robustness-{name}: expected {_listed(choices)}, got {value!r}")
+                raise pytest.UsageError(f"{told(name)}: expected {_listed(choices)}, got {value!r}")
             return value
 
         def share(name: str) -> Shard | None:
             try:
                 return Shard.parse(text(name)) if text(name) else None
             except ValueError as error:
-                raise pytest.UsageError(f"--robustness-{name}: {error}") from None
+                raise pytest.UsageError(f"{told(name)}: {error}") from None
 
         def drops(name: str) -> Allowed | None:
             try:
                 return Allowed.parse(text(name)) if text(name) else None
             except InputError as error:
-                raise pytest.UsageError(f"--robustness-{name}: {error}") from None
+                raise pytest.UsageError(f"{told(name)}: {error}") from None
 
         def flag(name: str) -> bool:
+            if name in files:
+                return files[name].text == "true"
             try:
                 return bool(config.getoption(f"--robustness-{name}") or config.getini(_ini(name)))
             except ValueError as error:
@@ -199,19 +217,19 @@ class Settings:
 
         def origin(name: str) -> Path:
             # As with pytest's own options: relative to where the option was written.
+            if name in files:
+                return files[name].folder
             given = config.getoption(f"--robustness-{name}") is not None
             return config.invocation_params.dir if given else config.rootpath
 
-        named = chosen_profile(
-            config.getoption("--robustness-profile"), config.getini("robustness_profile"), os.environ
-        )
+        named = chosen_profile(config.getoption("--robustness-profile"), text("profile"), os.environ)
         if named not in PROFILES:
-            raise pytest.UsageError(f"--robustness-profile: expected {_listed(PROFILES)}, got {named!r}")
+            raise pytest.UsageError(f"{told('profile')}: expected {_listed(PROFILES)}, got {named!r}")
         profile = PROFILES[named]
         precision = choice("precision", "float32", "tf32", "bfloat16", "float16")
         if profile.deterministic and precision != "float32":
             raise pytest.UsageError(
-                f"--robustness-precision: expected float32 with --robustness-profile={named}, got {precision}; leave one of them out"
+                f"{told('precision')}: expected float32 with --robustness-profile={named}, got {precision}; leave one of them out"
             )
         baseline = text("baseline")
         settings = cls(

@@ -1,6 +1,7 @@
 """What the documentation says is true: snippets run, tables are complete, links lead somewhere."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import yaml
 
 import pytest_robustness
 from pytest_robustness.__main__ import main
+from pytest_robustness.config.documents import SECTIONS
+from pytest_robustness.config.gates import COMMON, kinds
 from pytest_robustness.doubts import CHECKS
 from pytest_robustness.formats import FORMATS as KNOWN
 from pytest_robustness.results import Results
@@ -25,6 +28,7 @@ FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 IMAGES = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
 BASELINES = (ROOT / "docs" / "baselines.md").read_text(encoding="utf-8")
 MODIFY = (ROOT / "docs" / "modify_and_mimic.md").read_text(encoding="utf-8")
+YAML = (ROOT / "docs" / "yaml.md").read_text(encoding="utf-8")
 MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
@@ -248,6 +252,7 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         "docs/sharding.md",
         "docs/stresses.md",
         "docs/trust.md",
+        "docs/yaml.md",
         "fixtures/README.md",
     ],
 )
@@ -275,3 +280,49 @@ def test_the_page_on_trust_names_every_check_and_its_test_runs_as_it_stands(proj
     (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     (project.path / "test_trusted.py").write_text(block, encoding="utf-8")
     project.runpytest_inprocess("-p", "no:randomly", "test_trusted.py").assert_outcomes(passed=1)
+
+
+def test_the_files_of_the_page_on_yaml_run_as_they_stand(project: pytest.Pytester) -> None:
+    """On six grey pictures: what is wanted of them may not hold, but all of it runs."""
+    (project.path / "conftest.py").unlink()
+    project.makeini("[pytest]\naddopts = --strict-markers\nmarkers = slow: takes long\n")
+    (project.path / "white.png").rename(project.path / "zebra.png")
+    # Folders sort as bright, dark: the model's two classes the other way round.
+    (project.path / "my_project.py").write_text(
+        "import torch\nfrom brightness import Brightness\nfrom pytest_robustness import GaussianNoise\n"
+        "class Model(torch.nn.Module):\n    def forward(self, images): return Brightness()(images).flip(1)\n"
+        "def load_model(): return Model()\nHAZE = GaussianNoise()\n",
+        encoding="utf-8",
+    )
+    first, objects, base, release = re.findall(r"```yaml\n(.*?)```", YAML, flags=re.DOTALL)
+    texts = {"robustness": first, "objects.robustness": objects, "base": base, "release.robustness": release}
+    for name, text in texts.items():
+        (project.path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    (block,) = re.findall(r"```\n(pytest .*?)```", YAML, flags=re.DOTALL)
+    counts = {}
+    for command in block.splitlines():
+        result = project.runpytest_inprocess("-p", "no:randomly", *shlex.split(command)[1:])
+        counts[command] = sum(result.parseoutcomes().get(own, 0) for own in ("passed", "failed"))
+        assert "error" not in result.parseoutcomes()
+    assert list(counts.values()) == [6 + 1 + 3, 6, 7, 1]
+    for name, number in (("objects.robustness", 8), ("release.robustness", 2)):
+        result = project.runpytest_inprocess("-p", "no:randomly", f"{name}.yaml", "--robustness-json=out.json")
+        found = result.parseoutcomes()
+        assert found.get("passed", 0) + found.get("failed", 0) == number
+        results = Results.from_json((project.path / "out.json").read_text(encoding="utf-8"))
+        assert [own.reason for own in results.verdicts if own.status == "error"] == []
+    assert results.profile == "release"
+
+
+def test_the_page_on_yaml_has_every_gate_with_its_arguments() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (`.*` |)\| (.*)\|$", YAML, flags=re.MULTILINE)
+    told = {name: (re.findall("`(.+?)`", needs), re.findall("`(.+?)`", may)) for name, needs, may in rows}
+    assert told == {
+        name: (
+            [own.name for own in kind.parameters.values() if own.required],
+            [own.name for own in kind.parameters.values() if not own.required],
+        )
+        for name, kind in kinds().items()
+    }
+    for key in (*COMMON, *SECTIONS):
+        assert f"`{key}`" in YAML, key

@@ -17,8 +17,19 @@ PACKAGE = Path(pytest_robustness.__file__).parent
 
 # A module may import modules of lower floors only.
 FLOORS = {
-    "__main__": 13,
+    "__main__": 21,
     "charts": 0,
+    "config": 0,
+    "config.collecting": 20,
+    "config.documents": 19,
+    "config.extending": 3,
+    "config.gates": 18,
+    "config.hooks": 21,
+    "config.options": 17,
+    "config.reading": 2,
+    "config.registry": 16,
+    "config.schema": 20,
+    "config.values": 17,
     "nodeids": 0,
     "comparisons": 1,
     "comparing": 3,
@@ -194,7 +205,7 @@ FLOORS = {
     "reporting": 18,
     "scheduling": 7,
     "session": 19,
-    "plugin": 20,
+    "plugin": 22,
 }
 
 # What stands for each library that is not meant to spread.
@@ -210,6 +221,8 @@ DOORS = {
     "torchattacks": {"attacks.worst_case"},
     "pytest": {
         "choosing",
+        "config.collecting",
+        "config.hooks",
         "distribution",
         "keeping",
         "plugin",
@@ -223,7 +236,7 @@ DOORS = {
     },
     "pytest_html": {"report.pytest_html"},
     "datasets": {"hub_datasets"},
-    "yaml": {"documents"},
+    "yaml": {"config.reading", "documents"},
     "_pytest": {"reporting"},
     "xdist": {"distribution", "keeping", "replaying", "scheduling", "sharing"},
 }
