@@ -59,7 +59,7 @@ class Session:
         self._runs: dict[str, Provenance] = {}
         self._config = config
         self._verdicts: dict[str, Sequence[Verdict]] = {}
-        self._trusted: dict[tuple[int, int, str, int], Trust] = {}
+        self._trusted: dict[tuple[int, int, str, int], tuple[Trust, Any, ImageSet]] = {}
         self._open = contextlib.ExitStack()
         self._internal_error = False
         self._lost_worker = False
@@ -71,6 +71,7 @@ class Session:
     def trust(self, model: Any, images: "ImageSet", device: str, seed: int) -> "Trust":
         """The engine of this model and these images, with its checks: tests that share both share the answers."""
         from pytest_robustness.engine import Engine
+        from pytest_robustness.pairing import paired
         from pytest_robustness.trust import Trust
 
         key = (id(model), id(images), device, seed)
@@ -79,8 +80,7 @@ class Session:
             while len(self._trusted) >= 4:
                 del self._trusted[next(iter(self._trusted))]
             engine = Engine(
-                model,
-                images,
+                *paired(model, images),
                 device=device,
                 seed=seed,
                 batch_size=self.settings.batch_size,
@@ -92,8 +92,9 @@ class Session:
                 run=self.distribution.run,
                 progress=self.progress,
             )
-            self._trusted[key] = Trust(engine)
-        return self._trusted[key]
+            # With what was given, of which an engine may have made others: an id is one's own for as long as one lives.
+            self._trusted[key] = Trust(engine), model, images
+        return self._trusted[key][0]
 
     @functools.cached_property
     def store(self) -> "OutcomeStore | None":

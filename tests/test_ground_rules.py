@@ -161,6 +161,7 @@ FLOORS = {
     "models.sources": 5,
     "models.states": 2,
     "models.wanted": 2,
+    "pairing": 7,
     "provenance": 6,
     "stressing": 5,
     "engine": 8,
