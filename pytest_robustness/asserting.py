@@ -194,7 +194,7 @@ class Asserting(Judging):
                 f"expected normalizer=, because AlexNet's errors are on ImageNet's 1000 classes and this set has {classes}; "
                 "give None for the plain mean error"
             )
-        measured = self.corruption_errors(corruptions, images=images)
+        measured = self._corruption_errors(corruptions, images)
         self._conclude(gate.judge(measured), None, (), ())
 
 

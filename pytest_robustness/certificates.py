@@ -159,6 +159,7 @@ class CertifiedAtLeast:
             n=n,
             interval=(lower, upper),
             evaluations=(certified.evaluation,),
+            charts=(certified.chart,),
         )
 
 

@@ -249,6 +249,7 @@ class CorruptionErrorAtMost:
             confidence=self.confidence,
             n=len(measured.clean.outcomes),
             evaluations=(measured.clean, *(own for found in measured.evaluations.values() for own in found)),
+            charts=(measured.chart,),
         )
 
 

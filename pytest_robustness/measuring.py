@@ -250,6 +250,9 @@ class Measuring:
         The fifteen common corruptions without names. In memory: errors on the published files, which are JPEG compressed
         after the corruption, differ. Raises InputError for a name that is no corruption, and as `accuracy` does.
         """
+        return self._measured(self._corruption_errors(corruptions, images))
+
+    def _corruption_errors(self, corruptions: Sequence[str], images: Chosen | None) -> CorruptionErrors:
         ids = self._ids(images)
         stresses = {name: Corruption(name) for name in corruptions}
         if not stresses:
@@ -259,7 +262,7 @@ class Measuring:
         with self.engine.steady():
             clean = self.engine.evaluate(ids)
             found = {name: sweep(self.engine, ids, stress, stress.grades) for name, stress in stresses.items()}
-        return self._measured(CorruptionErrors(clean, found))
+        return CorruptionErrors(clean, found)
 
     def targeted_matrix(
         self,

@@ -111,7 +111,7 @@ def _showing(verdict: "Verdict", made: "Robustness") -> "Verdict":
         verdict,
         traces=traces,
         explained=explained,
-        charts=charts,
+        charts=verdict.charts + charts,
         matrices=verdict.matrices + matrices,
         pictures=verdict.pictures + views,
     )

@@ -148,6 +148,7 @@ def test_a_certified_accuracy_that_clears_the_bar_passes() -> None:
         n=5,
         interval=(pytest.approx(0.052745, abs=1e-6), pytest.approx(0.853367, abs=1e-6)),
         evaluations=(FIVE.evaluation,),
+        charts=(FIVE.chart,),
     )
 
 

@@ -399,3 +399,11 @@ def test_the_mean_corruption_error_is_judged_plainly_or_by_a_normalizer(robustne
     assert str(error.value) == (
         "expected at least one corruption, got none; leave corruptions out for the fifteen common ones"
     )
+
+
+def test_a_gate_over_corruption_errors_is_one_gate_and_brings_its_curves(robustness: Robustness) -> None:
+    robustness.assert_mean_corruption_error(at_most=0.99, normalizer=None, corruptions=("brightness", "contrast"))
+    (verdict,) = robustness.verdicts
+    assert robustness.measurements == []
+    (chart,) = verdict.charts
+    assert (chart.x, len(chart.lines[0].points)) == ("severity", 6)
