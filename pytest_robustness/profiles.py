@@ -25,6 +25,14 @@ class Profile:
     deterministic: bool = False
     cached: bool = True
 
+    @property
+    def told(self) -> str:
+        """What it does to the numbers, in words; empty where it does nothing."""
+        parts = [f"at most {self.images} images of each test"] if self.images is not None else []
+        parts += [f"judged at confidence {self.confidence:g}"] if self.confidence is not None else []
+        parts += ["deterministic algorithms"] * self.deterministic
+        return ", ".join(parts)
+
     def sample(self, ids: Sequence[str], seed: int) -> tuple[str, ...]:
         """Those of the images that are looked at, in the order that they have: all, or a sample by the seed.
 

@@ -258,6 +258,7 @@ RECORDS_HALF = {
     "errors",
     "formats",
     "remedies",
+    "profiles",
     "results",
     "schema",
     "explained",

@@ -252,3 +252,10 @@ def test_a_terminal_without_them_gets_no_other_characters(
     result = project.runpytest_subprocess("-p", "no:randomly", "-v", "-k", "test_curve")
     assert any(line.startswith(" 1.00 |*") for line in result.outlines)
     assert result.stdout.str().isascii()
+
+
+def test_a_profile_that_changes_the_numbers_is_told_above_them() -> None:
+    lines = [list(gate_table(Results((climbed("a", 2),), profile=name))) for name in ("dev", "release", "ci", "")]
+    assert lines[0][0] == "profile dev: at most 32 images of each test"
+    assert lines[1][0] == "profile release: judged at confidence 0.95, deterministic algorithms"
+    assert lines[2] == lines[3] == lines[0][1:]

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+from pytest_robustness.profiles import PROFILES
 from pytest_robustness.report.charts import charts_of
 from pytest_robustness.report.summary import Row, headline, rows
 from pytest_robustness.report.text_charts import plotted
@@ -33,6 +34,9 @@ def gate_table(results: Results, *, paint: Paint = _plain) -> Iterator[str]:
     for run in results.runs:
         digest = f" {run.model_digest[:8]}" if run.model_digest else ""
         yield from _wrapped(f"{run.model}{digest} on {run.amount} of {run.images}, {run.device}, seed {run.seed}", "  ")
+    profile = PROFILES.get(results.profile)
+    if profile is not None and profile.told:
+        yield from _wrapped(f"profile {profile.name}: {profile.told}", "  ")
     table = rows(results)
     cells = [_cells(row) for row in table]
     widths = [max(map(len, column)) for column in zip(_HEADS, *cells, strict=True)]
