@@ -135,7 +135,8 @@ class Judging(Explaining):
                 self._picture(matrix, stress)
                 views += self.pictures[matrix]
         if verdict.status == "fail":
-            verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}\n{self._remedy(verdict, stress)}")
+            todo = self._remedy(verdict, stress)
+            verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}\n{todo}".rstrip())
         changed: dict[str, Any] = {}
         if fits(stress, Attack):
             found = [self._trust.doubts(stress, strength) for strength in strengths if strength]  # type: ignore[arg-type]

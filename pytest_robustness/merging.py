@@ -16,6 +16,7 @@ from pytest_robustness.matrices import TargetedMatrix, illustrating
 from pytest_robustness.matrices import merged as sum_of
 from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Matrix, Provenance, Verdict
+from pytest_robustness.remedies import remedy
 from pytest_robustness.results import Results
 from pytest_robustness.shards import Shard
 
@@ -268,6 +269,9 @@ def _judged(test: str, verdicts: Sequence[Verdict], part: str) -> Verdict:
     if gate is not None:
         try:
             found = gate.judge(TargetedMatrix(matrices[0]), part=part)
+            if found.status == "fail":
+                todo = remedy(found, under="attack", defended=bool(matrices[0].case.defense))
+                found = dataclasses.replace(found, reason=f"{found.reason}\n{todo}")
         except InputError as error:
             name, bracket, parameters = test.partition("[")
             claim = f"{name.rpartition('::')[2]}{bracket}{parameters}"

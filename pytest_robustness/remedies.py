@@ -20,10 +20,13 @@ def fell(verdict: Verdict) -> tuple[str, ...]:
 def remedy(
     verdict: Verdict, *, under: Literal["attack", "perturbation"] | None, wrong: int = 0, defended: bool = False
 ) -> str:
-    """What to do about a failed verdict on a model alone or `defended`, `under` one kind of stress or under none.
+    """What to do about a failed verdict, empty where its reason says it, on a model alone or `defended`, `under` one kind of stress or under none.
 
     `wrong` counts the images of `fell` that are wrong without the stress as well: no training against the stress helps them.
     """
+    if verdict.gate == "no-worse":
+        # What to do stands in its reason, and depends on the release before.
+        return ""
     if verdict.gate in _LOOK:
         return "to do: see in the report what the model looks at, train where it should not look there, or ask for less"
     lines = []

@@ -136,18 +136,17 @@ def test_without_a_limit_a_drop_is_told_and_no_more(gated: pytest.Pytester) -> N
     assert section(result)[-1] == "images lost in 2 of 2 comparisons"
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_test_may_ask_for_no_less_than_the_baseline(gated: pytest.Pytester, workers: str) -> None:
+def test_a_test_may_ask_for_no_less_than_the_baseline(gated: pytest.Pytester) -> None:
     gated.makepyfile(test_release=NO_WORSE)
-    first = run(gated, workers)
+    first = run(gated)
     first.assert_outcomes(failed=7)
     assert (
         f"expected Blend('white.png') at alpha 0.1 in the baseline {RELEASE}, got none of it; run once with --robustness-update-baseline"
         in first.outlines
     )
-    run(gated, workers).assert_outcomes(passed=7)
+    run(gated).assert_outcomes(passed=7)
     fall_back(gated)
-    worse = run(gated, workers)
+    worse = run(gated)
     worse.assert_outcomes(passed=5, failed=2)
     text = worse.stdout.str()
     assert (
@@ -158,8 +157,8 @@ def test_a_test_may_ask_for_no_less_than_the_baseline(gated: pytest.Pytester, wo
         "at test_release.py:4\n"
         "reproduce: pytest test_release.py::test_no_worse --robustness-seed=0 --robustness-baseline=release\n"
     ) in text
-    run(gated, workers, "--robustness-update-baseline").assert_outcomes(passed=5, failed=2)
-    run(gated, workers).assert_outcomes(passed=7)
+    run(gated, "--robustness-update-baseline").assert_outcomes(passed=5, failed=2)
+    run(gated).assert_outcomes(passed=7)
 
 
 def test_a_doubtful_attack_does_not_pass_for_no_worse(gated: pytest.Pytester) -> None:
@@ -212,14 +211,13 @@ def test_a_selection_is_compared_on_what_it_has_and_updates_that_alone(gated: py
     assert section(run(gated))[-1] == "images lost in 1 of 2 comparisons"
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_what_is_gone_is_dropped_only_where_that_is_asked_for_and_all_ran(gated: pytest.Pytester, workers: str) -> None:
+def test_what_is_gone_is_dropped_only_where_that_is_asked_for_and_all_ran(gated: pytest.Pytester) -> None:
     run(gated)
     gated.makepyfile(test_release=TESTS.replace("test_accuracy", "test_renamed"))
     run(gated, "--robustness-update-baseline")
     assert in_baseline(gated) == [*EVERY, "test_renamed"]
     for selection in (["-k", "test_holds"], ["test_release.py::test_renamed"]):
-        options = (workers, "--robustness-update-baseline", "--robustness-prune-baseline")
+        options = ("--robustness-update-baseline", "--robustness-prune-baseline")
         result = run(gated, *options, *selection)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         assert " ".join(line.strip() for line in section(result)[-3:]).endswith(
@@ -307,15 +305,14 @@ def test_a_file_that_is_no_baseline_is_refused_and_left(gated: pytest.Pytester) 
     assert (gated.path / "old.json").read_text(encoding="utf-8") == "{}"
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n1"])
 def test_a_path_is_relative_to_where_pytest_was_called_and_in_the_ini_file_to_the_root(
-    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gated.makepyfile(test_release="def test_no_worse(robustness):\n    robustness.assert_no_worse_than_baseline()\n")
     gated.makeini("[pytest]\nfilterwarnings = error\nrobustness_baseline = below/there.json\n")
     (gated.path / "below").mkdir()
     monkeypatch.chdir(gated.path / "below")
-    arguments = ("-p", "no:randomly", "-p", "no:cacheprovider", workers, "..")
+    arguments = ("-p", "no:randomly", "-p", "no:cacheprovider", "..")
     gated.runpytest_subprocess(*arguments, "--robustness-baseline=here.json").assert_outcomes(failed=1)
     assert (gated.path / "below" / "here.json").exists()
     gated.runpytest_subprocess(*arguments, "--robustness-baseline=here.json").assert_outcomes(passed=1)

@@ -17,6 +17,7 @@ from pytest_robustness.matrices import TargetedMatrix
 from pytest_robustness.merging import Part, merged
 from pytest_robustness.rate_gates import RateAtMost
 from pytest_robustness.records import Case, Doubt, Matrix, Outcome, Pair, Picture, Provenance, Status, Verdict
+from pytest_robustness.remedies import remedy
 from pytest_robustness.results import Results
 from pytest_robustness.shards import Shard
 
@@ -241,6 +242,8 @@ def rate(
     cells: tuple[str, ...], shard: str = "", at_most: float = 0.5, test: str = "t.py::pairs", **fields: Any
 ) -> Verdict:
     found = RateAtMost("modify", at_most, "median").judge(TargetedMatrix(matrix(cells)), part=shard)
+    if found.status == "fail":
+        found = dataclasses.replace(found, reason=f"{found.reason}\n{remedy(found, under='attack')}")
     return dataclasses.replace(found, test=test, run=RUN.key, **fields)
 
 

@@ -23,7 +23,7 @@ from torch import nn
 from pytest_robustness import FGSM, Engine, GateFailed, GaussianNoise, Robustness, Square, labelled_images
 from pytest_robustness.errors import InputError
 from pytest_robustness.fingerprint import weights_digest
-from pytest_robustness.images import read_image
+from pytest_robustness.images import Reading, read_image
 from pytest_robustness.models import LoadedModel, load_model
 from pytest_robustness.preprocessing import Geometry, Preprocessing
 
@@ -436,7 +436,7 @@ def test_a_model_of_torchvision_comes_with_the_preprocessing_of_its_weights(
     with Image.open(picture) as opened, torch.no_grad():
         theirs = squeezenet(weights.transforms()(opened)[None])
         # Resize and crop work on bytes, as torchvision's do on a picture.
-        ours = model(read_image(picture, resize=256, crop=224)[None])
+        ours = model(read_image(picture, Reading(geometry=Geometry(256, 224)))[None])
     assert torch.allclose(ours, theirs, atol=1e-4)
     assert torch.equal(load_model("torchvision:squeezenet1_1@IMAGENET1K_V1")(images(1, 64)), model(images(1, 64)))
 

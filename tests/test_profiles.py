@@ -191,12 +191,11 @@ def test_what_is_no_profile_and_what_contradicts_it_is_refused(
 
 def test_on_workers_the_sample_is_the_same(project: pytest.Pytester) -> None:
     draw_many(project)
-    project.makepyfile(EACH)
-    found = []
-    for workers in ("0", "2"):
-        result = project.runpytest_subprocess(
-            "-p", "no:randomly", "-n", workers, "--robustness-json=out.json", "--robustness-profile=dev"
-        )
-        result.assert_outcomes(passed=32)
-        found.append([verdict["test"] for verdict in results(project)["verdicts"]])
-    assert found[0] == found[1]
+    project.makepyfile(test_each=EACH)
+    run(project, "--robustness-profile=dev").assert_outcomes(passed=32)
+    alone = [verdict["test"] for verdict in results(project)["verdicts"]]
+    result = project.runpytest_subprocess(
+        "-p", "no:randomly", "-n", "2", "--robustness-json=out.json", "--robustness-profile=dev"
+    )
+    result.assert_outcomes(passed=32)
+    assert [verdict["test"] for verdict in results(project)["verdicts"]] == alone

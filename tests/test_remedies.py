@@ -57,3 +57,7 @@ def test_what_a_model_looks_at_is_seen_in_the_report(gate: str) -> None:
     assert remedy(Verdict(gate, "claim", "fail", "reason"), under="perturbation") == (
         "to do: see in the report what the model looks at, train where it should not look there, or ask for less"
     )
+
+
+def test_a_gate_against_the_release_before_says_itself_what_to_do() -> None:
+    assert remedy(Verdict("no-worse", "claim", "fail", "reason"), under="attack") == ""

@@ -83,19 +83,18 @@ def test_the_results_are_the_same_in_whatever_order(gated: pytest.Pytester) -> N
     assert usual == first
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_failure_is_replayed_alone_by_the_beginning_of_its_key(gated: pytest.Pytester, workers: str) -> None:
-    run(gated, workers, "--robustness-seed=3")
+def test_a_failure_is_replayed_alone_by_the_beginning_of_its_key(gated: pytest.Pytester) -> None:
+    run(gated, "--robustness-seed=3")
     before = known(gated)
     found = keys(gated)
-    one = run(gated, workers, f"--robustness-replay={found['test_holds[dark_2] dark_2'][:6]}")
+    one = run(gated, f"--robustness-replay={found['test_holds[dark_2] dark_2'][:6]}")
     one.assert_outcomes(failed=1)
     assert (
         f"robustness: replaying {found['test_holds[dark_2] dark_2']}, dark/dark_2.png under Blend('white.png') at alpha 0.2, seed 3"
     ) in one.outlines
     assert "dark/dark_2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46" in one.outlines
     key = found["test_accuracy dark_1"]
-    whole = run(gated, workers, f"--robustness-replay={key}")
+    whole = run(gated, f"--robustness-replay={key}")
     whole.assert_outcomes(failed=1)
     assert "accuracy 0 (0 of 1, 95 % interval 0.000 to 0.975), required >= 0.9" in whole.outlines
     assert (

@@ -84,8 +84,7 @@ def paths(monkeypatch: pytest.MonkeyPatch, project: pytest.Pytester) -> None:
     monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+@pytest.mark.parametrize(("family", "workers"), [("xunit1", "0"), ("xunit2", "2")])
 @pytest.mark.usefixtures("paths")
 def test_each_test_case_has_its_verdicts(project: pytest.Pytester, family: str, workers: str) -> None:
     project.makepyfile(TESTS)

@@ -88,8 +88,7 @@ def paths(monkeypatch: pytest.MonkeyPatch, project: pytest.Pytester) -> None:
     monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("contained", [(), ("--self-contained-html",)])
+@pytest.mark.parametrize(("contained", "workers"), [((), "0"), (("--self-contained-html",), "2")])
 @pytest.mark.usefixtures("paths")
 def test_the_page_has_the_gates_their_margins_and_what_failed(
     project: pytest.Pytester, contained: tuple[str, ...], workers: str
