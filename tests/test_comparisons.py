@@ -48,11 +48,11 @@ def test_a_comparison_knows_what_is_worse_than_allowed() -> None:
 @pytest.mark.parametrize(
     ("text", "file"),
     [
-        ("release", "/root/robustness-baselines/release.json"),
+        ("release", "/project/robustness-baselines/release.json"),
         ("release.json", "/here/release.json"),
         ("some/release", "/here/some/release"),
         ("/tmp/release.json", "/tmp/release.json"),
     ],
 )
 def test_a_name_is_a_file_below_the_root_and_a_path_a_path(text: str, file: str) -> None:
-    assert baseline_file(text, root=Path("/root"), here=Path("/here")) == Path(file)
+    assert baseline_file(text, root=Path("/project"), here=Path("/here")) == Path(file)
