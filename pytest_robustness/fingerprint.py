@@ -4,8 +4,9 @@ A digest rests on values and on code. What it can't vouch for has none, and is n
 not see what code finds elsewhere: in the environment, in torch's own switches, in global variables other than numbers,
 texts, tensors, arrays and models (a function put in another's place among them), in modules and files whose names are
 made up at run time, in the files of a folder, and in installed files that were edited by hand. Nor does it see what an
-installed class was given at run time other than methods, what a user's class holds that can't be read, hooks of a
-tensor, what a library's class leaves out of its own pickle, and that a source was edited after it had been imported.
+installed class was given at run time other than methods, a method that another library gave it under a name of its own,
+what a user's class holds that can't be read, hooks of a tensor, what a library's class leaves out of its own pickle, and
+that a source was edited after it had been imported.
 A text without a dot or a slash is not taken for a path.
 """
 
@@ -173,7 +174,7 @@ class _Reading:
                 if (patched or not installed) and not made:
                     yield name.encode()
                     yield self.node(member, {})
-                elif installed:
+                elif installed and not _is_added(base, name, member):
                     # One of a library may stand in another's place.
                     yield f"{name} {member.__module__}.{member.__qualname__}".encode()
             elif not installed and not name.startswith("__"):
@@ -261,6 +262,19 @@ def _attributes(value: object) -> dict[str, Any]:
             name: {numbers.index(n) if isinstance(n, int) else n: hook[n] for n in hook} for name, hook in hooks.items()
         }
     return dict(sorted(held.items()))
+
+
+def _is_added(base: type, name: str, member: types.FunctionType) -> bool:
+    """Whether another library gave this method to an installed class, where nothing but that library asks for it.
+
+    As transformers gives nn.Module one, when it first makes a model: those made before and after answer alike.
+    """
+    if name.startswith("__") or (member.__module__ or "").partition(".")[0] == base.__module__.partition(".")[0]:
+        return False
+    if any(name in vars(other) for other in base.__mro__[1:]):
+        return False
+    source = Path(origin(base.__module__) or "")
+    return source.suffix == ".py" and name.encode() not in source.read_bytes()
 
 
 def _unwrapped(member: object) -> object:

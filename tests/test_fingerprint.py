@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from pytest_robustness import sources
@@ -470,6 +471,10 @@ PATCHES: dict[str, tuple[object, type, str, object]] = {
     "a library's method inherited": (Net(), nn.Module, "__call__", lambda self, x: x),
     "a library's method of a part": (nn.Sequential(nn.ReLU()), nn.ReLU, "forward", lambda self, x: x),
     "a library's method by a library's": (nn.ReLU(), nn.ReLU, "forward", nn.GELU.forward),
+    "a library's method by another library's": (nn.ReLU(), nn.ReLU, "forward", Image.Image.show),
+    "an inherited one by another library's": (nn.ReLU(), nn.ReLU, "apply", Image.Image.show),
+    "a special method by another library's": (nn.ReLU(), nn.ReLU, "__add__", Image.Image.show),
+    "a name in the source by another library's": (nn.ReLU(), nn.ReLU, "relu", Image.Image.show),
 }
 
 
@@ -482,6 +487,13 @@ def test_a_method_put_in_its_place_at_run_time_counts(patch: str, monkeypatch: p
         patched.setattr(kind, name, new, raising=False)
         assert digest(value) != before
     assert digest(value) == before
+
+
+@pytest.mark.usefixtures("values_alone")
+def test_a_method_that_another_library_adds_for_itself_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(nn.ReLU())
+    monkeypatch.setattr(nn.Module, "show_itself", Image.Image.show, raising=False)
+    assert digest(nn.ReLU()) == before
 
 
 @pytest.fixture
