@@ -1,5 +1,11 @@
 """Settings of the whole test suite."""
 
+import os
+
+# Two cores serve the suite and its xdist workers; threads on top only make it slower. Also in the processes that
+# tests start: results name the number.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # First of all, in this order: in-process pytester runs with torch crash without it.
 import numpy  # noqa: F401
 import scipy.special  # noqa: F401
@@ -7,5 +13,4 @@ import torch
 
 pytest_plugins = ["pytester"]
 
-# Two cores serve the suite and its xdist workers; threads on top only make it slower.
 torch.set_num_threads(1)

@@ -1,6 +1,5 @@
 """The same selection gives the same results to the byte: in any order, alone, again, and on any worker."""
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -95,8 +94,9 @@ def alone(project: pytest.Pytester, *arguments: str, name: str = "out.json") -> 
     return project.path / name
 
 
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def lines(path: Path) -> list[str]:
+    """All that a run wrote; where two differ, pytest shows the first line that does."""
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 def entries(path: Path) -> dict[str, str]:
@@ -119,16 +119,16 @@ def asked(project: pytest.Pytester) -> Counter[str]:
 
 def test_in_any_order(big: pytest.Pytester) -> None:
     pytest.importorskip("pytest_randomly")
-    once = digest(alone(big))
-    assert digest(alone(big)) == once
+    once = lines(alone(big))
+    assert lines(alone(big)) == once
     for seed in (1, 2):
-        assert digest(alone(big, f"--randomly-seed={seed}")) == once
+        assert lines(alone(big, f"--randomly-seed={seed}")) == once
 
 
 def test_with_reruns_of_what_fails(big: pytest.Pytester) -> None:
     pytest.importorskip("pytest_rerunfailures")
-    once = digest(alone(big))
-    assert digest(alone(big, "--reruns=2")) == once
+    once = lines(alone(big))
+    assert lines(alone(big, "--reruns=2")) == once
 
 
 def test_one_test_alone_has_the_entry_of_the_full_run(big: pytest.Pytester) -> None:
@@ -177,9 +177,9 @@ def on_two_workers(project: pytest.Pytester, *arguments: str) -> Path:
 @pytest.mark.parametrize("how", ["--dist=load", "--robustness-xdist=load", "--dist=worksteal", "--dist=loadscope"])
 def test_two_workers_agree_with_one_process_and_together_ask_the_model_no_more(big: pytest.Pytester, how: str) -> None:
     # Each worker explains the failures that it pictures, of which some are dropped for those of the other.
-    once = digest(alone(big, "--robustness-explain=none"))
+    once = lines(alone(big, "--robustness-explain=none"))
     single = asked(big)
-    assert digest(on_two_workers(big, how, "--robustness-explain=none")) == once
+    assert lines(on_two_workers(big, how, "--robustness-explain=none")) == once
     assert asked(big) <= single
 
 
@@ -202,15 +202,15 @@ def test_doubts_are_the_same_in_any_selection_and_on_any_worker(big: pytest.Pyte
     text = conftest.read_text(encoding="utf-8")
     conftest.write_text(text.replace("super().forward(images)", "super().forward((images * 255).round() / 255)"))
     path = alone(big)
-    everything, once = entries(path), digest(path)
+    everything, once = entries(path), lines(path)
     assert '"status": "untrusted"' in everything["test_all"]
     assert len({text.partition('"doubts": ')[2].partition('"test": ')[0] for text in everything.values()}) == 1
     share = entries(alone(big, "-k", "dark_03 or bright_07 or test_all"))
     assert share == {test: everything[test] for test in share}
     asked(big)
-    assert digest(alone(big, "-p", "no:cacheprovider")) == once
+    assert lines(alone(big, "-p", "no:cacheprovider")) == once
     single = asked(big)
-    assert digest(on_two_workers(big)) == once
+    assert lines(on_two_workers(big)) == once
     # What a worker asks to get to know the model and its answers, the other asks too; what is attacked, one of them.
     assert sum(asked(big).values()) < 1.5 * sum(single.values())
 
@@ -220,9 +220,9 @@ def test_whole_chunks_alone_keep_workers_from_asking_the_same(big: pytest.Pytest
     with (big.path / "conftest.py").open("a", encoding="utf-8") as conftest:
         conftest.write("\nfrom pytest_robustness.session import Session\nSession.store = None\n")
     selection = ("-k", "holds or vote")
-    once = digest(alone(big, *selection))
+    once = lines(alone(big, *selection))
     single = asked(big)
-    assert digest(on_two_workers(big, *selection)) == once
+    assert lines(on_two_workers(big, *selection)) == once
     assert asked(big) == single
 
 
