@@ -6,7 +6,7 @@ MODEL ?= hardened
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help gate test lint types suite fixtures-check bench clean
+.PHONY: help gate test lint types suite fixtures-check package oldest bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,18 @@ suite: $(READY) ## the tests, in two processes
 
 fixtures-check: $(READY) ## redraw the example pictures in memory and compare them byte by byte
 	$(BIN)/python -m fixtures.draw --check
+
+package: $(READY) ## build sdist and wheel, and try the wheel in an environment with nothing else
+	rm -rf dist
+	$(BIN)/python -m uv build --quiet
+	$(PYTHON) -m venv --clear build/empty
+	$(BIN)/python -m uv pip install --quiet --python build/empty/bin/python dist/*.whl
+	build/empty/bin/python -P .ci/installed.py
+
+oldest: $(READY) ## the tests that ask for one process only, on the oldest versions of all libraries that are supported
+	$(PYTHON) -m venv --clear build/oldest
+	$(BIN)/python -m uv pip install --quiet --python build/oldest/bin/python --resolution lowest-direct --editable ".[dev]"
+	build/oldest/bin/python -m pytest -n 2
 
 bench: $(READY) ## measure what gates cost, against other libraries and the model alone; BENCH="--quick" tries it out
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable ".[dev,bench]"

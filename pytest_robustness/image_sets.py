@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias, TypeVar, get_args
 
 import torch
 
-from pytest_robustness.classes import check_order, nearest
+from pytest_robustness.classes import ClassList, check_order, nearest
 from pytest_robustness.contents import Content
 from pytest_robustness.errors import InputError
 from pytest_robustness.images import (
@@ -163,13 +163,31 @@ class ImageSet:
         hashed again."""
         if geometry == self.reading.geometry:
             return self
+        return self._with(self._every, self.classes, dataclasses.replace(self.reading, geometry=geometry), self.groups)
+
+    def among(self, names: Sequence[str]) -> "ImageSet":
+        """The same images for a model of more classes: each class of the set is the one of that name among `names`.
+
+        Raises InputError where a name is not among them, or stands there for several.
+        """
+        known = ClassList(tuple(names))
+        place = [known.index(name, self.name) for name in self.classes]
+        images = (
+            dataclasses.replace(image, labels=tuple(sorted(place[label] for label in image.labels)))
+            for image in self._every
+        )
+        groups = {name: tuple(sorted(place[label] for label in group)) for name, group in self.groups.items()}
+        return self._with(images, known.names, self.reading, groups)
+
+    def _with(
+        self,
+        images: Iterable[LabelledImage],
+        classes: Sequence[str],
+        reading: Reading,
+        groups: Mapping[str, tuple[int, ...]],
+    ) -> "ImageSet":
         other = ImageSet(
-            self._every,
-            self.classes,
-            name=self.name,
-            reading=dataclasses.replace(self.reading, geometry=geometry),
-            groups=self.groups,
-            on_bad_image=self._on_bad_image,
+            images, classes, name=self.name, reading=reading, groups=groups, on_bad_image=self._on_bad_image
         )
         other._digests = self._digests
         return other

@@ -51,3 +51,38 @@ def test_classes_in_another_order_than_the_models_are_refused(project: pytest.Py
         "images: expected the model's classes in the model's order, got 2 of 2 in other places: 0 is 'dark' here and 'bright' to the "
         "model, 1 is 'bright' here and 'dark' to the model; give the image set classes= in the model's order"
     ) in result.stdout.str()
+
+
+def test_the_classes_of_images_are_found_by_name_among_more_of_the_models(project: pytest.Pytester) -> None:
+    source = (project.path / "brightness.py").read_text(encoding="utf-8")
+    # A model of four classes, of which the second and third are those of the images.
+    more = "\n\nclass Brightness(Brightness):\n    def forward(self, images):\n        return torch.nn.functional.pad(super().forward(images), (1, 1), value=-50.0)\n"
+    (project.path / "brightness.py").write_text(source + more, encoding="utf-8")
+    result = given(project, '["black", "dark", "bright", "white"]')
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            '["bright", "drak", "white"]',
+            "images: expected the model's classes, got 1 of 2 that it does not have: 'dark'; did you mean 'drak'?; give the image set "
+            "classes= in the model's order, by the model's names",
+        ),
+        (
+            '["bright", "dark", "dark"]',
+            "images: expected one class called 'dark', got those at [1, 2]; give the index instead, to labelled_images",
+        ),
+    ],
+)
+def test_classes_that_are_not_told_among_the_models_are_refused(
+    project: pytest.Pytester, names: str, said: str
+) -> None:
+    result = given(project, names)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert said in result.stdout.str()
+
+
+def test_as_many_classes_by_other_names_are_taken_in_their_order(project: pytest.Pytester) -> None:
+    given(project, '["0", "1"]').assert_outcomes(passed=1)
