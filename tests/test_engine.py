@@ -735,7 +735,7 @@ def test_the_engine_of_another_model_is_the_same_in_all_else_and_keeps_its_answe
     assert engine.beside(other) is beside
     assert (beside.model, beside.images, beside.seed, beside.batch_size) == (other, images, 7, 5)
     # The same noise: what is as random for both.
-    alone = Engine(other, images, device="cpu", seed=7)
+    alone = Engine(other, images, device="cpu", seed=7, batch_size=5)
     stress, strength = GaussianNoise(), 0.3
     assert beside.evaluate(ids(images), stress, strength) == alone.evaluate(ids(images), stress, strength)
     calls = len(other.calls)

@@ -134,7 +134,7 @@ def loaded(model: Net) -> Net:
     torch.save(model.state_dict(), state)
     state.seek(0)
     model.conv.weight.data.zero_()
-    model.load_state_dict(torch.load(state))
+    model.load_state_dict(torch.load(state, weights_only=True))
     return model
 
 
@@ -939,6 +939,8 @@ def values():
 
 
 def test_another_process_finds_the_same_digests(write: Callable[[dict[str, str]], None], tmp_path: Path) -> None:
+    if nn.Module.__init__.__module__ != nn.Module.__module__:
+        pytest.skip("the compiler of an older torch has put an __init__ of its own into nn.Module of this process")
     write({"kit_top": KIT})
     module = importlib.import_module("kit_top")
     here = [*map(digest, module.values()), weights_digest(module.Net()), code_digest([module.Net, module.values])]

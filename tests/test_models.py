@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -495,7 +496,9 @@ def timm_folder(timm: Any, tmp_path: Path) -> Iterator[tuple[Path, nn.Module]]:
     """A small model as timm saves it for the hub."""
     model = timm.create_model("test_resnet", num_classes=3).eval()
     folder = tmp_path / "own"
-    timm.models.save_for_hf(model, folder, model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True)
+    importlib.import_module("timm.models._hub").save_for_hf(
+        model, folder, model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True
+    )
     return folder, model
 
 

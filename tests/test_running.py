@@ -218,8 +218,10 @@ HAS_NEWER = hasattr(torch.backends.cudnn, "conv")
 def newer_owners() -> list[Any]:
     """Those above first, as what is set there is set below too."""
     backends: Any = torch.backends
-    above = [backends, backends.cudnn, backends.mkldnn] if HAS_NEWER else []
-    return above + [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul] * HAS_NEWER
+    if not HAS_NEWER:
+        return []
+    above = [backends, backends.cudnn, backends.mkldnn]
+    return [*above, backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul]
 
 
 def flags() -> list[object]:

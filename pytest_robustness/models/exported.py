@@ -41,7 +41,10 @@ def from_export(wanted: Wanted) -> LoadedModel:
     path = _file(wanted)
     _check_archive(path)
     try:
-        module = torch.export.load(path).module()
+        with warnings.catch_warnings():
+            # An older torch unpickles whatever it finds: here it finds tensors.
+            warnings.filterwarnings("ignore", message=".*weights_only=False", category=FutureWarning)
+            module = torch.export.load(path).module()
     except Exception as error:  # whatever torch finds in it
         raise InputError(
             f"{path}: expected a program of torch.export, got one that can't be loaded ({_first(error)})"
