@@ -6,6 +6,9 @@ MODEL ?= hardened
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Many processes import the same: each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help gate test lint types suite fixtures-check package oldest bench clean
 
 help: ## list the targets
