@@ -1,5 +1,6 @@
 """What tests of the plugin share: a small project with known pictures and a model that can be computed by hand."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -39,6 +40,18 @@ def draw_grey(path: Path, level: int, size: int = 16) -> None:
     """One picture of a single grey level, 0 to 255."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (size, size), (level, level, level)).save(path)
+
+
+def run_on(project: pytest.Pytester, workers: int, *arguments: str) -> pytest.RunResult:
+    """A run on workers of pytest-xdist, or in this process: three processes take ten times as long as none."""
+    quiet = ("-p", "no:randomly", "-p", "no:cacheprovider")
+    if not workers:
+        return project.runpytest_inprocess(*quiet, *arguments)
+    pytest.importorskip("xdist")
+    with pytest.MonkeyPatch.context() as patch:
+        # They keep their state apart from this process's, and don't look for modules where it does.
+        patch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
+        return project.runpytest_subprocess(*quiet, f"-n{workers}", *arguments)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pytest_robustness.config.gates import kinds
 
-from .conftest import MODEL, draw_grey
+from .conftest import MODEL, draw_grey, run_on
 
 HEAD = """
 model: brightness:Brightness
@@ -178,11 +178,10 @@ def test_the_fixtures_of_conftest_serve_a_file_that_has_none(project: pytest.Pyt
 
 
 def test_workers_share_the_gates_and_come_to_the_same_results(yaml_project: pytest.Pytester) -> None:
-    pytest.importorskip("xdist")
     rewrite(yaml_project, "json: out.json\nseed: 4\nmin_gates: 8" + FILE)
     run(yaml_project).assert_outcomes(passed=7, failed=1)
     alone = results(yaml_project)
-    result = yaml_project.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", "-n2")
+    result = run_on(yaml_project, 2)
     result.assert_outcomes(passed=7, failed=1)
     assert results(yaml_project) == alone
     assert {run["seed"] for run in alone["runs"].values()} == {4}

@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import io
-import os
 from pathlib import Path
 
 import numpy
@@ -17,6 +16,7 @@ from pytest_robustness.report.files import written
 from pytest_robustness.report.html import render
 from pytest_robustness.report.text import gate_table
 from pytest_robustness.results import Results
+from tests.conftest import run_on
 
 # Imported before any run in this process, which would have to import torch and all else anew.
 IMPORTED = (Robustness, written, render, gate_table)
@@ -490,14 +490,10 @@ def test_what_is_shown_does_not_depend_on_the_order_of_the_tests(
 
 
 def test_two_workers_explain_what_one_process_does(looked_at: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("xdist")
-    # Workers are processes of their own.
-    monkeypatch.setenv("PYTHONPATH", str(looked_at.path), prepend=os.pathsep)
     looked_at.makepyfile(test_it=HOLDS.replace("0.3, levels=3", "0.6, levels=6") + BOTH + EXPLAINED)
     options = ("--robustness-explain=all", "--robustness-explain-by=lime", "--robustness-explain-most=9")
     run(looked_at, *options, "--robustness-json=one.json")
-    plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "-n", "2")
-    result = looked_at.runpytest_subprocess(*plugins, *options, "--robustness-json=two.json")
+    result = run_on(looked_at, 2, *options, "--robustness-json=two.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     one, two = ((looked_at.path / name).read_bytes() for name in ("one.json", "two.json"))
     assert one == two

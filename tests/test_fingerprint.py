@@ -849,7 +849,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str | Non
             return known[name]
 
         monkeypatch.setattr(importlib.metadata, "distribution", distribution)
-        monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"kit": [*known]} if known else {})
+        monkeypatch.setattr(sources, "_distributions", lambda: {"kit": [*known]} if known else {})
         sources.installed_version.cache_clear()
         return sources.installed_version("kit")
 

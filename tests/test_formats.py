@@ -1,6 +1,5 @@
 """Every format by its option of pytest, its line of the ini file, and its option of the command line."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from pytest_robustness.__main__ import main
 from pytest_robustness.formats import FORMATS
 from pytest_robustness.results import Results
+from tests.conftest import run_on
 from tests.format_results import RESULTS, STRANGE, TWO_MODELS
 
 # The report says when it was written.
@@ -35,12 +35,11 @@ def files(folder: Path) -> dict[str, str]:
 def test_runs_with_and_without_workers_and_the_command_line_write_the_same(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
     # Of pictures, each worker has its own allowance.
-    quiet = ("-p", "no:randomly", "-p", "no:cacheprovider", "--robustness-explain-most=0")
+    quiet = ("--robustness-explain-most=0",)
     project.makepyfile(TESTS)
-    single = project.runpytest_subprocess(*quiet, *named("single"))
-    project.runpytest_subprocess(*quiet, *named("double"), "-n", "2")
+    single = run_on(project, 0, *quiet, *named("single"))
+    run_on(project, 2, *quiet, *named("double"))
     made = files(project.path / "single")
     assert sorted(made) == sorted(known.name for known in TEXTS)
     assert files(project.path / "double") == made

@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+from tests.conftest import run_on
+
 TESTS = """
 from pytest_robustness import Blend
 
@@ -34,10 +36,8 @@ def gated(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.P
     return project
 
 
-def run(project: pytest.Pytester, *arguments: str, baseline: str = "release") -> pytest.RunResult:
-    # Workers are processes of their own.
-    start = project.runpytest_subprocess if "-n2" in arguments else project.runpytest_inprocess
-    return start("-p", "no:randomly", "-p", "no:cacheprovider", f"--robustness-baseline={baseline}", *arguments)
+def run(project: pytest.Pytester, *arguments: str, baseline: str = "release", workers: int = 0) -> pytest.RunResult:
+    return run_on(project, workers, f"--robustness-baseline={baseline}", *arguments)
 
 
 def section(result: pytest.RunResult) -> list[str]:
@@ -77,10 +77,10 @@ def _pairs(line: str) -> list[tuple[str, str]]:
     return list(zip(["", *words], words, strict=False))
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_the_life_of_a_baseline(gated: pytest.Pytester, workers: str) -> None:
-    options = (workers, "--robustness-compare-fail=accuracy:1%")
-    created = run(gated, *options)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_life_of_a_baseline(gated: pytest.Pytester, workers: int) -> None:
+    options = ("--robustness-compare-fail=accuracy:1%",)
+    created = run(gated, *options, workers=workers)
     assert created.ret == pytest.ExitCode.TESTS_FAILED
     created.assert_outcomes(passed=7)
     assert section(created) == [
@@ -94,7 +94,7 @@ def test_the_life_of_a_baseline(gated: pytest.Pytester, workers: str) -> None:
     assert without_digest(section(green)) == GREEN
 
     fall_back(gated)
-    worse = run(gated, *options, "--robustness-json=out.json", "--robustness-markdown=out.md")
+    worse = run(gated, *options, "--robustness-json=out.json", "--robustness-markdown=out.md", workers=workers)
     worse.assert_outcomes(passed=7)
     assert worse.ret == pytest.ExitCode.TESTS_FAILED
     # dark_2 held until 0.1 and holds until 0.01; dark_1 turns bright at 5/16 instead of 6/16, above the highest level.
@@ -312,11 +312,10 @@ def test_a_path_is_relative_to_where_pytest_was_called_and_in_the_ini_file_to_th
     gated.makeini("[pytest]\nfilterwarnings = error\nrobustness_baseline = below/there.json\n")
     (gated.path / "below").mkdir()
     monkeypatch.chdir(gated.path / "below")
-    arguments = ("-p", "no:randomly", "-p", "no:cacheprovider", "..")
-    gated.runpytest_subprocess(*arguments, "--robustness-baseline=here.json").assert_outcomes(failed=1)
+    run_on(gated, 0, "..", "--robustness-baseline=here.json").assert_outcomes(failed=1)
     assert (gated.path / "below" / "here.json").exists()
-    gated.runpytest_subprocess(*arguments, "--robustness-baseline=here.json").assert_outcomes(passed=1)
-    gated.runpytest_subprocess(*arguments)
+    run_on(gated, 0, "..", "--robustness-baseline=here.json").assert_outcomes(passed=1)
+    run_on(gated, 0, "..")
     assert (gated.path / "below" / "there.json").exists()
 
 

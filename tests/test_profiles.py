@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pytest_robustness.profiles import PROFILES, Profile, chosen_profile
-from tests.conftest import draw_grey
+from tests.conftest import draw_grey, run_on
 
 IDS = tuple(f"{letter}/{number}.png" for letter in string.ascii_lowercase for number in range(10))
 
@@ -194,8 +194,6 @@ def test_on_workers_the_sample_is_the_same(project: pytest.Pytester) -> None:
     project.makepyfile(test_each=EACH)
     run(project, "--robustness-profile=dev").assert_outcomes(passed=32)
     alone = [verdict["test"] for verdict in results(project)["verdicts"]]
-    result = project.runpytest_subprocess(
-        "-p", "no:randomly", "-n", "2", "--robustness-json=out.json", "--robustness-profile=dev"
-    )
+    result = run_on(project, 2, "--robustness-json=out.json", "--robustness-profile=dev")
     result.assert_outcomes(passed=32)
     assert [verdict["test"] for verdict in results(project)["verdicts"]] == alone

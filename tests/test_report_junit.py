@@ -1,11 +1,11 @@
 """Verdicts as properties in JUnit's XML."""
 
-import os
 from xml.etree import ElementTree
 
 import pytest
 
 from pytest_robustness.report.junit import properties
+from tests.conftest import run_on
 from tests.format_results import ERROR, KNOWN, accuracy
 
 TESTS = """
@@ -66,8 +66,8 @@ def test_several_are_numbered_and_what_was_not_measured_is_left_out() -> None:
     assert list(properties([])) == []
 
 
-def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
+def run(project: pytest.Pytester, *arguments: str, workers: int = 0) -> pytest.RunResult:
+    return run_on(project, workers, *arguments)
 
 
 def written(project: pytest.Pytester) -> dict[str, dict[str, str]]:
@@ -79,17 +79,11 @@ def written(project: pytest.Pytester) -> dict[str, dict[str, str]]:
     }
 
 
-@pytest.fixture
-def paths(monkeypatch: pytest.MonkeyPatch, project: pytest.Pytester) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
-
-
-@pytest.mark.parametrize(("family", "workers"), [("xunit1", "0"), ("xunit2", "2")])
-@pytest.mark.usefixtures("paths")
-def test_each_test_case_has_its_verdicts(project: pytest.Pytester, family: str, workers: str) -> None:
+@pytest.mark.parametrize(("family", "workers"), [("xunit1", 0), ("xunit2", 1)])
+def test_each_test_case_has_its_verdicts(project: pytest.Pytester, family: str, workers: int) -> None:
     project.makepyfile(TESTS)
     project.makeini(f"[pytest]\nfilterwarnings = error\njunit_family = {family}\n")
-    run(project, "--junitxml=junit.xml", "-n", workers, "-k", "not badly").assert_outcomes(passed=2, failed=1)
+    run(project, "--junitxml=junit.xml", "-k", "not badly", workers=workers).assert_outcomes(passed=2, failed=1)
     found = written(project)
     assert found["test_plain"] == {}
     assert found["test_one[0.5]"].keys() == {f"robustness.{name}" for name in ("gate", "claim", "status", "measured", "required", "margin", "n", "reproduce")}  # fmt: skip
@@ -100,7 +94,6 @@ def test_each_test_case_has_its_verdicts(project: pytest.Pytester, family: str, 
     assert two["robustness.2.reproduce"].endswith("::test_two --robustness-seed=0")
 
 
-@pytest.mark.usefixtures("paths")
 def test_what_ends_badly_has_its_error_as_well(project: pytest.Pytester) -> None:
     project.makepyfile(TESTS)
     run(project, "--junitxml=junit.xml", "-k", "test_ends_badly").assert_outcomes(passed=1, errors=1, deselected=3)
@@ -110,7 +103,6 @@ def test_what_ends_badly_has_its_error_as_well(project: pytest.Pytester) -> None
     assert [own["robustness.2.gate"] for own in told if "robustness.2.gate" in own] == ["error"]
 
 
-@pytest.mark.usefixtures("paths")
 def test_of_an_item_that_is_run_again_the_last_time_counts(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
@@ -128,7 +120,6 @@ def test_of_an_item_that_is_run_again_the_last_time_counts(project: pytest.Pytes
     assert (found["robustness.status"], found["robustness.measured"]) == ("pass", "0.666667")
 
 
-@pytest.mark.usefixtures("paths")
 def test_without_the_file_an_item_has_no_properties(project: pytest.Pytester) -> None:
     project.makepyfile("def test_it(robustness):\n    robustness.assert_accuracy(at_least=1)\n")
     with (project.path / "conftest.py").open("a", encoding="utf-8") as conftest:

@@ -4,7 +4,6 @@ import html
 import itertools
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from pytest_robustness.records import Picture, Verdict
 from pytest_robustness.report.pytest_html import HtmlReport
 from pytest_robustness.results import Results
+from tests.conftest import run_on
 from tests.format_results import HOSTILE, RESULTS, accuracy
 
 TESTS = """
@@ -79,22 +79,16 @@ class Page(HTMLParser):
         return "".join(extra["content"] for extra in self.tests[test]["extras"])
 
 
-def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
+def run(project: pytest.Pytester, *arguments: str, workers: int = 0) -> pytest.RunResult:
+    return run_on(project, workers, *arguments)
 
 
-@pytest.fixture
-def paths(monkeypatch: pytest.MonkeyPatch, project: pytest.Pytester) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
-
-
-@pytest.mark.parametrize(("contained", "workers"), [((), "0"), (("--self-contained-html",), "2")])
-@pytest.mark.usefixtures("paths")
+@pytest.mark.parametrize(("contained", "workers"), [((), 0), (("--self-contained-html",), 2)])
 def test_the_page_has_the_gates_their_margins_and_what_failed(
-    project: pytest.Pytester, contained: tuple[str, ...], workers: str
+    project: pytest.Pytester, contained: tuple[str, ...], workers: int
 ) -> None:
     project.makepyfile(TESTS)
-    result = run(project, "--html=page.html", *contained, "-n", workers)
+    result = run(project, "--html=page.html", *contained, workers=workers)
     result.assert_outcomes(passed=5, failed=4, xfailed=1)
     page = Page(project.path / "page.html")
     assert "<h2>Robustness</h2><p>3 of 5 gates not passed, 1 failed as expected</p>" in page.text
@@ -160,7 +154,6 @@ def dom(page: Path, query: str = "") -> str:
     return done.stdout
 
 
-@pytest.mark.usefixtures("paths")
 def test_in_a_browser_margins_sort_as_numbers_and_names_run_nothing(project: pytest.Pytester) -> None:
     project.makepyfile(TESTS)
     run(project, "--html=page.html", "--self-contained-html")
@@ -172,7 +165,6 @@ def test_in_a_browser_margins_sort_as_numbers_and_names_run_nothing(project: pyt
     assert text.count('<div class="robustness-block">') == 4
 
 
-@pytest.mark.usefixtures("paths")
 def test_without_a_gate_there_is_neither_a_table_nor_a_column(project: pytest.Pytester) -> None:
     project.makepyfile("def test_plain(): pass")
     run(project, "--html=page.html", "--self-contained-html").assert_outcomes(passed=1)
@@ -182,7 +174,6 @@ def test_without_a_gate_there_is_neither_a_table_nor_a_column(project: pytest.Py
     assert "Robustness</h2>" not in page.text
 
 
-@pytest.mark.usefixtures("paths")
 def test_without_its_page_nothing_of_pytest_html_is_imported(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,11 +185,12 @@ def test_without_its_page_nothing_of_pytest_html_is_imported(
             "    ours = 'pytest_robustness.report.pytest_html' in sys.modules\n"
             "    print('ours:', ours, 'theirs:', 'pytest_html' in sys.modules)\n"
         )
-    result = run(project, "-k", "bright_0")
+    quiet = ("-p", "no:randomly", "-p", "no:cacheprovider", "-k", "bright_0")
+    result = project.runpytest_subprocess(*quiet)
     result.assert_outcomes(passed=1, deselected=9)
     # pytest loads it as a plugin, whoever else is there.
     assert "ours: False theirs: True" in result.outlines
-    without = run(project, "-k", "bright_0", "-p", "no:html")
+    without = project.runpytest_subprocess(*quiet, "-p", "no:html")
     without.assert_outcomes(passed=1, deselected=9)
     assert any(line.startswith("ours: False") for line in without.outlines)
     # As where it is not installed.
@@ -208,7 +200,6 @@ def test_without_its_page_nothing_of_pytest_html_is_imported(
     assert "ours: False theirs: False" in alone.outlines
 
 
-@pytest.mark.usefixtures("paths")
 def test_an_item_that_is_run_again_has_the_margin_of_each_time(project: pytest.Pytester) -> None:
     project.makepyfile(
         """

@@ -12,6 +12,7 @@ from pytest_robustness.report.text import curves, gate_table
 from pytest_robustness.report.text_charts import plotted
 from pytest_robustness.results import Results
 from pytest_robustness.shards import Shard
+from tests.conftest import run_on
 
 RUN = Provenance("Net", "ab" * 32, "images", "cd" * 32, 6, ("dark", "bright"), "cpu", 0, "float32", "as given", ())
 
@@ -212,14 +213,10 @@ def test_holds(robustness, robustness_image):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_verbose_runs_end_with_curves_and_others_do_not(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=":")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_verbose_runs_end_with_curves_and_others_do_not(project: pytest.Pytester, workers: int) -> None:
     project.makepyfile(GATES)
-    arguments = ("-p", "no:randomly", "-p", "no:cacheprovider", "-n", workers)
-    result = project.runpytest_subprocess(*arguments, "-v")
+    result = run_on(project, workers, "-v")
     start = next(i for i, line in enumerate(result.outlines) if line.strip("= ") == "robustness")
     end = next(i for i, line in enumerate(result.outlines) if "short test summary" in line)
     shown = result.outlines[start:end]
@@ -229,7 +226,7 @@ def test_verbose_runs_end_with_curves_and_others_do_not(
     ]
     assert [line[2:] for line in shown if line.startswith("* ")] == ["holds: 1 to 0.8333", "accuracy: 1 to 0.6667"]
     assert max(map(len, shown)) <= 80
-    quiet = project.runpytest_subprocess(*arguments)
+    quiet = run_on(project, 0)
     assert "share of images" not in quiet.stdout.str()
 
 

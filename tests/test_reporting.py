@@ -1,11 +1,11 @@
 """What became of an item: what is in the results, and what pytest shows of it all."""
 
-import os
 import re
 
 import pytest
 
 from pytest_robustness.results import Results
+from tests.conftest import run_on
 
 TRACES = """
 import pytest
@@ -21,14 +21,10 @@ def test_gate(robustness):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_traces_are_in_the_results_of_the_test_that_made_them(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_traces_are_in_the_results_of_the_test_that_made_them(project: pytest.Pytester, workers: int) -> None:
     project.makepyfile(TRACES)
-    arguments = ("-p", "no:randomly", "-p", "no:cacheprovider", "-n", workers)
-    project.runpytest_subprocess(*arguments, "--robustness-json=out.json", "--robustness-report=out.html")
+    run_on(project, workers, "--robustness-json=out.json", "--robustness-report=out.html")
     results = Results.from_json((project.path / "out.json").read_text(encoding="utf-8"))
     by_test = {verdict.test.rpartition("::")[2]: verdict for verdict in results.verdicts}
     assert len(by_test) == 7
@@ -174,13 +170,10 @@ def test_an_error_after_a_failed_gate_has_its_own_traceback(project: pytest.Pyte
     assert result.stdout.str().count("short by 0.5") == 1
 
 
-@pytest.mark.parametrize(("style", "workers"), [("auto", "0"), ("long", "0"), ("native", "2")])
-def test_a_rule_that_fails_says_how_to_run_it_again(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, style: str, workers: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
+@pytest.mark.parametrize(("style", "workers"), [("auto", 0), ("long", 0), ("native", 1)])
+def test_a_rule_that_fails_says_how_to_run_it_again(project: pytest.Pytester, style: str, workers: int) -> None:
     project.makepyfile(test_rule="def test_it(robustness):\n    assert robustness.accuracy() > 1\n")
-    result = project.runpytest_subprocess("-p", "no:randomly", f"--tb={style}", "-n", workers, "--robustness-seed=3")
+    result = run_on(project, workers, f"--tb={style}", "--robustness-seed=3")
     place = next(i for i, line in enumerate(result.outlines) if line.strip("- ") == "robustness")
     assert result.outlines[place + 1] == "reproduce: pytest test_rule.py::test_it --robustness-seed=3"
 

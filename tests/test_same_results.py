@@ -174,7 +174,7 @@ def on_two_workers(project: pytest.Pytester, *arguments: str) -> Path:
     return project.path / "two.json"
 
 
-@pytest.mark.parametrize("how", ["--dist=load", "--robustness-xdist=load", "--dist=worksteal", "--dist=loadscope"])
+@pytest.mark.parametrize("how", ["--dist=load", "--robustness-xdist=load", "--dist=loadscope"])
 def test_two_workers_agree_with_one_process_and_together_ask_the_model_no_more(big: pytest.Pytester, how: str) -> None:
     # Each worker explains the failures that it pictures, of which some are dropped for those of the other.
     once = lines(alone(big, "--robustness-explain=none"))

@@ -1,7 +1,6 @@
 """Tests and images shared out among runs: every test on one shard, chunks and companions included."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pytest_robustness.matrices import merged
 from pytest_robustness.records import Matrix
 from pytest_robustness.robustness import Robustness
 from pytest_robustness.shards import Shard, items_digest
+from tests.conftest import run_on
 from tests.test_real_model import DATA, published
 from tests.test_same_results import asked, big
 from tests.test_targeted import Bands, paint
@@ -146,13 +146,9 @@ def document(project: pytest.Pytester, name: str = "out.json") -> dict:
     return json.loads((project.path / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_the_results_of_a_shard_say_which_one_it_is_and_of_which_tests(
-    shared: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(shared.path), prepend=os.pathsep)
-    plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "-n", workers)
-    result = shared.runpytest_subprocess(*plugins, "--robustness-shard=2/3", "--robustness-json=out.json")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_results_of_a_shard_say_which_one_it_is_and_of_which_tests(shared: pytest.Pytester, workers: int) -> None:
+    result = run_on(shared, workers, "--robustness-shard=2/3", "--robustness-json=out.json")
     found = document(shared)
     assert found["complete"] is True
     tests = [f"test_it.py::{name}" for name in collected(shared)]
@@ -160,16 +156,12 @@ def test_the_results_of_a_shard_say_which_one_it_is_and_of_which_tests(
     assert "shard 2 of 3: 2 gates passed" in result.outlines
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_shard_without_a_test_is_green_and_leaves_its_results(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_shard_without_a_test_is_green_and_leaves_its_results(project: pytest.Pytester, workers: int) -> None:
     project.makepyfile(test_it="def test_it(robustness):\n    robustness.assert_accuracy(at_least=1)\n")
     (number,) = (n for n in (1, 2) if not Shard(n, 2).takes("test_it.py::test_it"))
-    plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "-n", workers)
     files = ("--robustness-json=out.json", "--robustness-report=out.html")
-    result = project.runpytest_subprocess(*plugins, f"--robustness-shard={number}/2", *files)
+    result = run_on(project, workers, f"--robustness-shard={number}/2", *files)
     assert result.ret == pytest.ExitCode.OK
     assert document(project)["verdicts"] == []
     assert document(project)["shard"]["items"] != ""

@@ -1,9 +1,10 @@
 """The plugin under pytest-xdist: the same results, and never a green exit over a red gate."""
 
 import json
-import os
 
 import pytest
+
+from tests.conftest import run_on
 
 HOLDS = """
 from pytest_robustness import Blend, GaussianNoise, SmoothingVote
@@ -19,22 +20,10 @@ def test_accuracy(robustness):
 """
 
 
-def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    # Workers are processes of their own: only a subprocess keeps their state apart from this one's.
-    return project.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *arguments)
-
-
-@pytest.fixture
-def paths(monkeypatch: pytest.MonkeyPatch, project: pytest.Pytester) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
-
-
-@pytest.mark.parametrize("dist", ["load", "worksteal", "loadscope"])
-@pytest.mark.usefixtures("paths")
-def test_two_workers_write_the_same_results_as_one_process(project: pytest.Pytester, dist: str) -> None:
+def test_two_workers_write_the_same_results_as_one_process(project: pytest.Pytester) -> None:
     project.makepyfile(HOLDS)
-    single = run(project, "--robustness-json=single.json")
-    double = run(project, "--robustness-json=double.json", "--robustness-report=double.html", "-n", "2", "--dist", dist)
+    single = run_on(project, 0, "--robustness-json=single.json")
+    double = run_on(project, 2, "--robustness-json=double.json", "--robustness-report=double.html", "--dist=worksteal")
     assert single.ret == double.ret == pytest.ExitCode.TESTS_FAILED
     one, two = (
         json.loads((project.path / name).read_text(encoding="utf-8")) for name in ("single.json", "double.json")
@@ -48,21 +37,19 @@ def test_two_workers_write_the_same_results_as_one_process(project: pytest.Pytes
     assert "report: double.html" in double.outlines
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.usefixtures("paths")
-def test_a_failing_gate_fails_the_run(project: pytest.Pytester, workers: str) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_failing_gate_fails_the_run(project: pytest.Pytester, workers: int) -> None:
     project.makepyfile(
         "def test_it(robustness):\n"
         "    from pytest_robustness import Blend\n"
         "    robustness.assert_accuracy(Blend('white.png'), 0.9, at_least=0.9)\n"
     )
-    result = run(project, "-n", workers, "--robustness-json=out.json")
+    result = run_on(project, workers, "--robustness-json=out.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(failed=1)
     assert "accuracy under Blend('white.png') at alpha 0.9 >= 0.9" in result.outlines
 
 
-@pytest.mark.usefixtures("paths")
 def test_a_report_that_a_worker_cannot_send_never_ends_green(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
@@ -73,11 +60,10 @@ def test_a_report_that_a_worker_cannot_send_never_ends_green(project: pytest.Pyt
             robustness.assert_accuracy(at_least=1.0)
         """
     )
-    result = run(project, "-n", "1")
+    result = run_on(project, 1)
     assert result.ret == pytest.ExitCode.INTERNAL_ERROR
 
 
-@pytest.mark.usefixtures("paths")
 def test_a_worker_that_dies_fails_the_run_and_keeps_what_the_others_found(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
@@ -91,18 +77,17 @@ def test_a_worker_that_dies_fails_the_run_and_keeps_what_the_others_found(projec
             os._exit(9)
         """
     )
-    result = run(project, "-n", "1", "--max-worker-restart=0", "--robustness-json=out.json")
+    result = run_on(project, 1, "--max-worker-restart=0", "--robustness-json=out.json")
     assert result.ret != pytest.ExitCode.OK
     document = json.loads((project.path / "out.json").read_text(encoding="utf-8"))
     assert [v["test"].partition("::")[2] for v in document["verdicts"]] == ["test_a_first"]
     assert document["complete"] is False
 
 
-@pytest.mark.usefixtures("paths")
 def test_an_error_under_xdist_is_told_in_its_sentences(project: pytest.Pytester) -> None:
     (project.path / "conftest.py").unlink()
     project.makepyfile("def test_it(robustness): pass")
-    result = run(project, "-n", "1")
+    result = run_on(project, 1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "no model to judge: define the fixture robustness_model in conftest.py, for example" in result.outlines
     assert "Traceback" not in result.stdout.str()
