@@ -244,9 +244,23 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert ((ROOT / page).parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        there = (ROOT / page).parent / path if path else ROOT / page
+        assert there.exists(), target
+        assert not heading or heading in headings(there.read_text(encoding="utf-8")), target
+
+
+def headings(text: str) -> set[str]:
+    """The anchors of a page, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", own.lower()).replace(" ", "-") for own in found}
+
+
+def test_the_page_on_limits_says_of_every_assertion_who_attacks() -> None:
+    rows = re.findall(r"^\| (.*?) \|", (ROOT / "docs" / "limits.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    told = re.findall(r"`(assert_\w+)`", " ".join(rows))
+    assert sorted(told) == sorted(name for name in dir(pytest_robustness.Robustness) if name.startswith("assert_"))
 
 
 def test_make_help_lists_every_target_of_the_makefile() -> None:

@@ -233,13 +233,3 @@ def test_every_command_has_the_arguments_that_its_help_has(capsys: pytest.Captur
         told = capsys.readouterr().out.partition("\n\n")[2]
         own = re.findall(r"^  (?!-h)(-?[\w-]+)", told, flags=re.MULTILINE)
         assert [re.split(r"[ ,]", argument)[0] for argument in named(text)] == own
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_link_of_the_reference_leads_to_a_heading(page: str) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
-        path, _, heading = target.partition("#")
-        there = FOLDER / (path or page)
-        assert there.exists(), target
-        heads = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), flags=re.MULTILINE) if heading else []
-        assert not heading or heading in {head.lower().replace(" ", "-") for head in heads}, target
