@@ -119,6 +119,11 @@ def _python(text: str) -> Iterator[str]:
     yield from ("```python", text, "```", "")
 
 
+def _contents(names: Iterable[str]) -> Iterator[str]:
+    """Links to the headings of these names."""
+    yield from (", ".join(f"[{name}](#{name.lower()})" for name in names) + ".", "")
+
+
 def _page_of(page: str, name: str = "") -> str:
     """A link from the reference to a page of docs/."""
     return f"[{name or page.replace('_', ' ')}](../{page}.md)"
@@ -171,13 +176,13 @@ def _robustness() -> Iterator[str]:
     yield "Methods of the fixture `robustness`, and of `Robustness(engine)` in a notebook. `help(robustness.accuracy)` has the whole contract of each: ranges,"
     yield "units and errors. An image that is wrong when clean counts as wrong under every stress."
     yield ""
-    yield from ("## Assertions", "")
+    yield from ("## Assertions", "", *_contents(name for name, _ in public if name.startswith("assert_")))
     yield "Each judges one gate, and raises `GateFailed` where it does not pass. What a `confidence` means: [profiles](../profiles.md)."
     yield ""
     for name, method in public:
         if name.startswith("assert_"):
             yield from _entry(method, name, f"robustness.{name}", _more(name))
-    yield from ("## Measurements", "")
+    yield from ("## Measurements", "", *_contents(name for name, _ in public if not name.startswith("assert_")))
     yield "Each returns a number or a record that explains itself; `print` it, or `assert` on it."
     yield ""
     for name, method in public:
@@ -185,6 +190,7 @@ def _robustness() -> Iterator[str]:
             yield from _entry(method, name, f"robustness.{name}", _more(name))
     yield from ("## What measurements return", "")
     results = {own: None for _, method in public for own in returned(method)}
+    yield from _contents(own.__name__ for own in results)
     for own in results:
         yield from (f"### {own.__name__}", "", *_paragraphs(text_of(own)))
         yield from _table(("", ""), _attributes(own))
@@ -243,11 +249,13 @@ def _names() -> Iterator[str]:
     yield ""
     homes = {name: getattr(pytest_robustness, name).__module__.split(".")[1] for name in pytest_robustness.__all__}
     for title, (page, modules) in GROUPS.items():
-        names = [name for name, home in homes.items() if home in modules]
+        names = sorted((name for name, home in homes.items() if home in modules), key=str.lower)
         yield from (f"## {title}", "", f"Explained in [{Path(page).stem}]({_up(page)}).", "")
         if title == "Perturbations":
             yield from _table(("perturbation", "strength", "at most"), _strengths(names))
-        for name in sorted(names, key=str.lower):
+        else:
+            yield from _contents(names)
+        for name in names:
             call = getattr(pytest_robustness, name)
             yield from _entry(call, name, name)
     yield from _words([getattr(pytest_robustness, name) for name in pytest_robustness.__all__], ())
@@ -328,6 +336,7 @@ def _results() -> Iterator[str]:
     yield "What `--robustness-json` and `merge` write: [results.schema.json](../results.schema.json) is the JSON Schema of it, which `python -m pytest_robustness"
     yield "schema` prints. A field of a record is always there; one that has nothing to say is null, empty, or false."
     yield ""
+    yield from _contents(schema["$defs"])
     yield from ("## Results", "", *_paragraphs(schema["description"]))
     yield from _properties(schema)
     for name, record in schema["$defs"].items():

@@ -1,8 +1,11 @@
 """What the documentation says is true: snippets run, tables are complete, links lead somewhere."""
 
+import ast
+import inspect
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -249,6 +252,33 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
         there = (ROOT / page).parent / path if path else ROOT / page
         assert there.exists(), target
         assert not heading or heading in headings(there.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CONTRIBUTING.md"])
+def test_options_and_calls_that_a_page_shows_are_those_that_there_are(page: str) -> None:
+    """An argument without a value stands for any: `accuracy(stress, strength=)`; three dots for the rest."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert set(re.findall(r"--robustness-([a-z]+(?:-[a-z]+)*)", text)) <= {option.name for option in OPTIONS}
+    for name in re.findall(r"\brobustness\.(\w+)\(", text):
+        assert hasattr(pytest_robustness.Robustness, name), name
+    for code in re.findall(r"`([^`\n]+)`", text):
+        for name, arguments in shown_calls(code):
+            public = name in pytest_robustness.__all__
+            call = getattr(pytest_robustness if public else pytest_robustness.Robustness, name, None)
+            if public or call is not None:
+                assert set(arguments) <= {*inspect.signature(call).parameters}, code
+
+
+def shown_calls(code: str) -> Iterator[tuple[str, list[str]]]:
+    """The calls in a piece of code with the arguments that they name; none of what is no code."""
+    try:
+        tree = ast.parse(re.sub(r"=(?=[,)])", "=0", re.sub(r"\.\.\.(?=\))", "**more", code)), mode="eval")
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            yield name, [own.arg for own in node.keywords if own.arg is not None]
 
 
 def headings(text: str) -> set[str]:
