@@ -16,18 +16,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
 _WIDTH, _HEIGHT = 1120, 980
-_BOX, _TALL = 168, 56
+_BOX, _TALL = 178, 58
 _TITLES = (
     (318, 46, "what tests and commands talk to"),
     (486, 414, "tensors"),
     (156, 526, "plain numbers, no torch"),
     (476, 908, "what all of it rests on:"),
     (476, 925, "lines to these are left out"),
-    (876, 84, "A line goes from the modules that"),
-    (876, 101, "import to those that are imported;"),
-    (876, 118, "those that follow from others are"),
-    (876, 135, "left out. The number is how many"),
-    (876, 152, "modules a group has."),
+    (838, 84, "A line goes from modules that import"),
+    (838, 102, "to those that are imported; lines"),
+    (838, 120, "that follow from others are left out."),
+    (838, 138, "A number says how many modules"),
+    (838, 156, "there are in a group."),
 )
 
 
@@ -56,7 +56,7 @@ class Group:
 # From the top down.
 GROUPS: Mapping[str, Group] = {
     "pytest hooks": Group("hooks and fixtures", "plugin", 660, 84),
-    "command line": Group("merge, report, compare, schema", "__main__", 440, 84, 40),
+    "command line": Group("what needs no session", "__main__", 440, 84, 40),
     "gates in YAML": Group("read with their lines, collected", "config config.", 550, 172, 30),
     "one session": Group(
         "options, order, workers, files",
@@ -70,9 +70,9 @@ GROUPS: Mapping[str, Group] = {
         "asserting defending explaining judging measuring releasing robustness",
         640,
         344,
-        20,
+        44,
     ),
-    "ways to ask": Group("ladders, sweeps, traces, pictures", "explainers search tracing views", 690, 432, 40),
+    "ways to ask": Group("ladders, sweeps, traces", "explainers search tracing views", 690, 432, 40),
     "trust": Group("checks of the attack", "model_checks trust", 910, 432),
     "engine": Group(
         "images in chunks in, outcomes out, nothing computed twice",
@@ -97,9 +97,7 @@ GROUPS: Mapping[str, Group] = {
         "frozen, folded, fingerprinted", "changes fingerprint folding restoring running sources", 890, 804, 24
     ),
     "report": Group("page, terminal, files", "formats report report.", 140, 668),
-    "releases": Group(
-        "baselines, merge, compare", "baseline_gates baselines comparing corpus merging remedies", 336, 566
-    ),
+    "releases": Group("baselines, comparisons", "baseline_gates baselines comparing corpus merging remedies", 336, 566),
     "verdicts": Group(
         "what each gate asks for",
         "certificates doubts explanation_gates gates rate_gates strength_gates vote_gates",
@@ -107,18 +105,18 @@ GROUPS: Mapping[str, Group] = {
         668,
     ),
     "measured numbers": Group(
-        "curves, rates, that explain themselves",
+        "that explain themselves",
         "accuracy_curves curves matrices measurements vote_tables",
         238,
         770,
-        76,
+        48,
     ),
     "types": Group("protocols, norms, seeds", "cases norms seeding types", 785, 912),
-    "stats": Group("bounds and tests", "bounds corruption_error rates stats", 108, 912, -42),
+    "stats": Group("bounds and tests", "bounds corruption_error rates stats", 108, 912, -54),
     "records": Group(
-        "outcomes, JSON", "charts comparisons explained gallery records results schema shards traces", 248, 912, -42
+        "outcomes, JSON", "charts comparisons explained gallery records results schema shards traces", 248, 912, -54
     ),
-    "words": Group("errors, names", "classes documents errors nodeids profiles", 388, 912, -42),
+    "words": Group("errors, names", "classes documents errors nodeids profiles", 388, 912, -54),
 }
 # What everything rests on: lines to these are left out.
 _GROUND = frozenset({"words", "records", "stats", "types"})
@@ -253,11 +251,11 @@ _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}
   @media (prefers-color-scheme: dark) {{
     svg {{ --page: #0f1319; --area: #171c24; --box: #222934; --bridge: #1f3a63; --ground: #1b212b; --edge: #3d4756; --ink: #e8ebf0; --soft: #a3adbb; --line: #8d9cb5; }}
   }}
-  text {{ font: 12px system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif; fill: var(--soft); }}
+  text {{ font: 13px system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif; fill: var(--soft); }}
   .name, .about {{ text-anchor: middle; }}
-  .name {{ font-size: 14.5px; font-weight: 600; fill: var(--ink); }}
-  .count {{ font-size: 11px; font-weight: 400; fill: var(--soft); }}
-  .about {{ font-size: 11.5px; }}
+  .name {{ font-size: 16px; font-weight: 600; fill: var(--ink); }}
+  .count {{ font-size: 12px; font-weight: 400; fill: var(--soft); }}
+  .about {{ font-size: 12.5px; }}
   .page {{ fill: var(--page); }}
   .area {{ fill: var(--area); }}
   .box, .bridge, .ground {{ stroke: var(--edge); fill: var(--box); }}

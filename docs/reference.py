@@ -174,7 +174,7 @@ def _robustness() -> Iterator[str]:
     methods = inspect.getmembers(Robustness, inspect.isfunction)
     public = [(name, method) for name, method in methods if not name.startswith("_")]
     yield "Methods of the fixture `robustness`, and of `Robustness(engine)` in a notebook. `help(robustness.accuracy)` has the whole contract of each: ranges,"
-    yield "units and errors. An image that is wrong when clean counts as wrong under every stress."
+    yield "units and errors. An image that is wrong when clean is not attacked, and counts as wrong under every attack."
     yield ""
     yield from ("## Assertions", "", *_contents(name for name, _ in public if name.startswith("assert_")))
     yield "Each judges one gate, and raises `GateFailed` where it does not pass. What a `confidence` means: [profiles](../profiles.md)."

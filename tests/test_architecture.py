@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -91,6 +92,24 @@ def test_boxes_lie_in_the_picture_and_on_none_of_the_others() -> None:
         assert y + h <= height
     for (x, y, w, h), (x2, y2, w2, h2) in itertools.combinations(boxes, 2):
         assert x + w <= x2 or x2 + w2 <= x or y + h <= y2 or y2 + h2 <= y
+
+
+def test_every_text_fits_into_its_box_in_a_browser() -> None:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium on the path")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(architecture.PICTURE.as_uri())
+        wide = page.evaluate(
+            """() => [...document.querySelectorAll("g")].flatMap(box => [...box.querySelectorAll("text")]
+                .filter(text => text.getBBox().width > box.querySelector("rect").getBBox().width - 8)
+                .map(text => text.textContent))"""
+        )
+        browser.close()
+    assert wide == []
 
 
 def test_the_page_names_modules_that_exist() -> None:
