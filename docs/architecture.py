@@ -15,14 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
-_WIDTH, _HEIGHT = 1120, 980
+_WIDTH, _HEIGHT = 1120, 1056
 _BOX, _TALL = 178, 58
 _TITLES = (
     (318, 46, "what tests and commands talk to"),
-    (486, 414, "tensors"),
-    (156, 526, "plain numbers, no torch"),
-    (476, 908, "what all of it rests on:"),
-    (476, 925, "lines to these are left out"),
+    (486, 490, "tensors"),
+    (156, 602, "plain numbers, no torch"),
+    (476, 984, "what all of it rests on:"),
+    (476, 1001, "lines to these are left out"),
     (838, 84, "A line goes from modules that import"),
     (838, 102, "to those that are imported; lines"),
     (838, 120, "that follow from others are left out."),
@@ -57,66 +57,66 @@ class Group:
 GROUPS: Mapping[str, Group] = {
     "pytest hooks": Group("hooks and fixtures", "plugin", 660, 84),
     "command line": Group("what needs no session", "__main__", 440, 84, 40),
-    "gates in YAML": Group("read with their lines, collected", "config config.", 550, 172, 30),
+    "gates in YAML": Group("read with their lines, collected", "config config.", 550, 248, 30),
     "one session": Group(
         "options, order, workers, files",
         "choosing distribution keeping progress replaying reporting scheduling session settings sharing",
         550,
-        256,
+        332,
         30,
     ),
     "Robustness": Group(
         "assertions and measurements",
         "asserting defending explaining judging measuring releasing robustness",
         640,
-        344,
+        420,
         44,
     ),
-    "ways to ask": Group("ladders, sweeps, traces", "explainers search tracing views", 690, 432, 40),
-    "trust": Group("checks of the attack", "model_checks trust", 910, 432),
+    "ways to ask": Group("ladders, sweeps, traces", "explainers search tracing views", 690, 508, 40),
+    "trust": Group("checks of the attack", "model_checks trust", 910, 508),
     "engine": Group(
         "images in chunks in, outcomes out, nothing computed twice",
         "answers cache devices engine memory pairing pairs provenance settling stressing",
         790,
-        522,
+        598,
         236,
     ),
-    "defenses": Group("votes, smoothing", "defenses defenses. readings", 775, 620, 16),
-    "explanations": Group("Grad-CAM, LIME, anchors", "explanations explanations.", 975, 620),
-    "models": Group("sources, preprocessing", "models models.", 580, 712),
-    "perturbations": Group("and common corruptions", "corruptions corruptions. perturbations perturbations.", 785, 712),
-    "attacks": Group("gradient, random, foreign", "attacks attacks.", 985, 712),
+    "defenses": Group("votes, smoothing", "defenses defenses. readings", 775, 696, 16),
+    "explanations": Group("Grad-CAM, LIME, anchors", "explanations explanations.", 975, 696),
+    "models": Group("sources, preprocessing", "models models.", 580, 788),
+    "perturbations": Group("and common corruptions", "corruptions corruptions. perturbations perturbations.", 785, 788),
+    "attacks": Group("gradient, random, foreign", "attacks attacks.", 985, 788),
     "images": Group(
         "files to pixels, image sets",
         "contents hub_datasets image_sets image_sources images loading manifests map_datasets preprocessing recent tars",
         680,
-        804,
+        880,
         16,
     ),
     "the model as run": Group(
-        "frozen, folded, fingerprinted", "changes fingerprint folding restoring running sources", 890, 804, 24
+        "frozen, folded, fingerprinted", "changes fingerprint folding restoring running sources", 890, 880, 24
     ),
-    "report": Group("page, terminal, files", "formats report report.", 140, 668),
-    "releases": Group("baselines, comparisons", "baseline_gates baselines comparing corpus merging remedies", 336, 566),
+    "report": Group("page, terminal, files", "formats report report.", 140, 744),
+    "releases": Group("baselines, comparisons", "baseline_gates baselines comparing corpus merging remedies", 336, 642),
     "verdicts": Group(
         "what each gate asks for",
         "certificates doubts explanation_gates gates rate_gates strength_gates vote_gates",
         336,
-        668,
+        744,
     ),
     "measured numbers": Group(
         "that explain themselves",
         "accuracy_curves curves matrices measurements vote_tables",
         238,
-        770,
+        846,
         48,
     ),
-    "types": Group("protocols, norms, seeds", "cases norms seeding types", 785, 912),
-    "stats": Group("bounds and tests", "bounds corruption_error rates stats", 108, 912, -54),
+    "types": Group("protocols, norms, seeds", "cases norms seeding types", 785, 988),
+    "stats": Group("bounds and tests", "bounds corruption_error rates stats", 108, 988, -54),
     "records": Group(
-        "outcomes, JSON", "charts comparisons explained gallery records results schema shards traces", 248, 912, -54
+        "outcomes, JSON", "charts comparisons explained gallery records results schema shards traces", 248, 988, -54
     ),
-    "words": Group("errors, names", "classes documents errors nodeids profiles", 388, 912, -54),
+    "words": Group("errors, names", "classes documents errors nodeids profiles", 388, 988, -54),
 }
 # What everything rests on: lines to these are left out.
 _GROUND = frozenset({"words", "records", "stats", "types"})
@@ -188,11 +188,15 @@ def picture() -> str:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Draw the picture, or with --check say whether it is old; the exit status."""
+    """Draw the picture, or with --check say whether it is old; the exit status, 2 where the imports can't be drawn."""
     parser = argparse.ArgumentParser("python docs/architecture.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the picture is old")
     check = parser.parse_args(given).check
-    drawn = picture()
+    try:
+        drawn = picture()
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     old = not PICTURE.exists() or PICTURE.read_text(encoding="utf-8") != drawn
     if old and check:
         sys.stdout.write("docs/architecture.svg is old: draw it with python docs/architecture.py\n")
@@ -203,7 +207,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def _areas() -> Iterator[str]:
     yield f'<rect class="page" width="{_WIDTH}" height="{_HEIGHT}" rx="10"/>'
-    for x, y, width, height in ((300, 24, 796, 366), (468, 392, 628, 466), (24, 504, 418, 354), (24, 868, 1072, 88)):
+    for x, y, width, height in ((300, 24, 796, 442), (468, 468, 628, 466), (24, 580, 418, 354), (24, 944, 1072, 88)):
         yield f'<rect class="area" x="{x}" y="{y}" width="{width}" height="{height}" rx="12"/>'
     for x, y, title in _TITLES:
         yield f'<text x="{x}" y="{y}">{title}</text>'

@@ -382,8 +382,12 @@ def _commands() -> Iterator[str]:
         rows = []
         for action in parser._actions:
             if not isinstance(action, argparse._HelpAction):
-                called = ", ".join(f"{own} {action.metavar or ''}".strip() for own in action.option_strings)
-                rows.append((_code(called or str(action.metavar)), (action.help or "").replace("%%", "%")))
+                value = action.metavar or action.dest.upper()
+                shown = value if isinstance(value, str) else " ".join(value)
+                called = ", ".join(
+                    f"{own} {shown if action.nargs != 0 else ''}".strip() for own in action.option_strings
+                )
+                rows.append((_code(called or shown), (action.help or "").replace("%%", "%")))
         yield from _table(("argument", ""), rows)
     yield from ("## Exit status", "", *_paragraphs(text_of(__main__.main).partition("\n\n")[2]))
 

@@ -60,6 +60,14 @@ def test_a_module_without_a_group_is_told() -> None:
         edges(SMALL, {"a": frozenset({"d"})})
 
 
+def test_imports_that_cannot_be_drawn_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(architecture, "imports", lambda: {"new": frozenset({"errors"})})
+    assert architecture.main(["--check"]) == 2
+    assert capsys.readouterr().err == "new: expected one group that has it, got none; see GROUPS\n"
+
+
 def test_an_edge_that_follows_from_others_is_left_out() -> None:
     assert reduced(frozenset({("a", "b"), ("b", "c"), ("a", "c")})) == {("a", "b"), ("b", "c")}
 
