@@ -30,7 +30,7 @@ _MADE = (
 )
 
 GROUPS: Mapping[str, tuple[str, Sequence[str]]] = {
-    "Asking": ("README.md", ("robustness", "engine", "curves", "errors", "gates")),
+    "Asking": ("README.md", ("config", "curves", "engine", "errors", "gates", "robustness")),
     "Models": ("docs/models.md", ("models",)),
     "Images": (
         "docs/images.md",
@@ -86,11 +86,15 @@ def pages() -> Mapping[str, str]:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Write the pages, or with --check say which are not what would be written; the exit status."""
+    """Write the pages, or with --check say which are not what would be written; the exit status, 2 where they can't be written."""
     parser = argparse.ArgumentParser("python docs/reference.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is old")
     check = parser.parse_args(given).check
-    made = pages()
+    try:
+        made = pages()
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     FOLDER.mkdir(exist_ok=True)
     there = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
     old = sorted(name for name in {*made, *there} if made.get(name) != there.get(name))
@@ -248,6 +252,11 @@ def _names() -> Iterator[str]:
     yield "source with its equation; [methods](../methods.md) has the papers."
     yield ""
     homes = {name: getattr(pytest_robustness, name).__module__.split(".")[1] for name in pytest_robustness.__all__}
+    for name, home in homes.items():
+        if not any(home in modules for _, modules in GROUPS.values()):
+            raise ValueError(
+                f"{name}: expected a group of docs/reference.py that has its module {home}, got none; see GROUPS"
+            )
     for title, (page, modules) in GROUPS.items():
         names = sorted((name for name, home in homes.items() if home in modules), key=str.lower)
         yield from (f"## {title}", "", f"Explained in [{Path(page).stem}]({_up(page)}).", "")

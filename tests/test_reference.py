@@ -73,6 +73,16 @@ def test_an_old_page_is_told_and_written_anew(
     assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == made
 
 
+def test_a_name_that_is_in_no_group_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reference, "GROUPS", {"Attacks": ("docs/attacks.md", ("attacks",))})
+    assert reference.main(["--check"]) == 2
+    assert capsys.readouterr().err == (
+        "Anchors: expected a group of docs/reference.py that has its module explanations, got none; see GROUPS\n"
+    )
+
+
 def test_every_option_has_its_ini_twin_and_its_default(pytestconfig: pytest.Config) -> None:
     rows = cells(PAGES["pytest.md"].partition("## Fixtures")[0])
     assert [row[0].strip("`").partition("=")[0] for row in rows] == [f"--robustness-{own.name}" for own in OPTIONS]
