@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
+from blocks import code, contents, page_of, paragraphs, python, table
 from signatures import Argument, arguments, contract, hint_text, meaning_of, returned, signature, text_of, words_of
 
 import pytest_robustness
@@ -108,31 +109,6 @@ def main(given: Sequence[str] | None = None) -> int:
     return int(check and bool(old))
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for row in (head, ["---"] * len(head), *rows):
-        # A bar inside of a cell would end it, in code as well.
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
-    yield ""
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-def _python(text: str) -> Iterator[str]:
-    yield from ("```python", text, "```", "")
-
-
-def _contents(names: Iterable[str]) -> Iterator[str]:
-    """Links to the headings of these names."""
-    yield from (", ".join(f"[{name}](#{name.lower()})" for name in names) + ".", "")
-
-
-def _page_of(page: str, name: str = "") -> str:
-    """A link from the reference to a page of docs/."""
-    return f"[{name or page.replace('_', ' ')}](../{page}.md)"
-
-
 def _pytest() -> Iterator[str]:
     yield "An option stands on the command line, in a file of gates ([yaml](yaml.md)), or in the ini file, and counts in this order. Flags are"
     yield "`true` or `false` outside of the command line."
@@ -143,17 +119,17 @@ def _pytest() -> Iterator[str]:
         if isinstance(option, Option):
             name, default = f"{name}={option.metavar}", option.default
         ini = f"robustness_{option.name.replace('-', '_')}"
-        about = option.help + (f" ({_page_of(OPTION_PAGES[option.name])})" if option.name in OPTION_PAGES else "")
-        rows.append((_code(name), _code(ini), _code(default), about))
-    yield from _table(("option", "ini file", "default", ""), rows)
+        about = option.help + (f" ({page_of(OPTION_PAGES[option.name])})" if option.name in OPTION_PAGES else "")
+        rows.append((code(name), code(ini), code(default), about))
+    yield from table(("option", "ini file", "default", ""), rows)
     yield from ("## Fixtures", "")
     fixtures = []
     for name, own in vars(plugin).items():
         if hasattr(own, "_get_wrapped_function"):
-            fixtures.append((_code(name), own._fixture_function_marker.scope, contract(own._get_wrapped_function())))
-    yield from _table(("fixture", "scope", ""), fixtures)
+            fixtures.append((code(name), own._fixture_function_marker.scope, contract(own._get_wrapped_function())))
+    yield from table(("fixture", "scope", ""), fixtures)
     yield from ("## The marker", "", "`@pytest.mark.robustness(...)` takes these arguments, by name:", "")
-    yield from _table(("argument", ""), _marker())
+    yield from table(("argument", ""), _marker())
     yield "Of several markers, on a class or a module too, the nearest one with an argument decides; waivers of all of them are joined."
     yield ""
 
@@ -171,7 +147,7 @@ def _marker() -> Iterator[Sequence[str]]:
     shown = {own.arg: ast.unparse(own) for own in call.keywords}
     for said in about.split("; "):
         name, _, text = said.partition(": ")
-        yield _code(shown[name]), text
+        yield code(shown[name]), text
 
 
 def _robustness() -> Iterator[str]:
@@ -180,13 +156,13 @@ def _robustness() -> Iterator[str]:
     yield "Methods of the fixture `robustness`, and of `Robustness(engine)` in a notebook. `help(robustness.accuracy)` has the whole contract of each: ranges,"
     yield "units and errors. An image that is wrong when clean is not attacked, and counts as wrong under every attack."
     yield ""
-    yield from ("## Assertions", "", *_contents(name for name, _ in public if name.startswith("assert_")))
+    yield from ("## Assertions", "", *contents(name for name, _ in public if name.startswith("assert_")))
     yield "Each judges one gate, and raises `GateFailed` where it does not pass. What a `confidence` means: [profiles](../profiles.md)."
     yield ""
     for name, method in public:
         if name.startswith("assert_"):
             yield from _entry(method, name, f"robustness.{name}", _more(name))
-    yield from ("## Measurements", "", *_contents(name for name, _ in public if not name.startswith("assert_")))
+    yield from ("## Measurements", "", *contents(name for name, _ in public if not name.startswith("assert_")))
     yield "Each returns a number or a record that explains itself; `print` it, or `assert` on it."
     yield ""
     for name, method in public:
@@ -194,27 +170,21 @@ def _robustness() -> Iterator[str]:
             yield from _entry(method, name, f"robustness.{name}", _more(name))
     yield from ("## What measurements return", "")
     results = {own: None for _, method in public for own in returned(method)}
-    yield from _contents(own.__name__ for own in results)
+    yield from contents(own.__name__ for own in results)
     for own in results:
-        yield from (f"### {own.__name__}", "", *_paragraphs(text_of(own)))
-        yield from _table(("", ""), _attributes(own))
+        yield from (f"### {own.__name__}", "", *paragraphs(text_of(own)))
+        yield from table(("", ""), _attributes(own))
     yield from _words([method for _, method in public], {own.__name__ for own in results})
 
 
 def _entry(call: Callable[..., Any], name: str, shown: str, more: str = "") -> Iterator[str]:
     yield from (f"### {name}", "", contract(call) + more, "")
-    yield from _python(signature(call, shown))
+    yield from python(signature(call, shown))
 
 
 def _more(name: str) -> str:
     found = [page for page, words in METHOD_PAGES.items() if any(word in name for word in words)]
-    return f" More: {_page_of(found[0])}." if found else ""
-
-
-def _paragraphs(text: str) -> Iterator[str]:
-    # Indented lines of a docstring are code.
-    for paragraph in text.split("\n\n"):
-        yield from _python(inspect.cleandoc(paragraph)) if paragraph.startswith("    ") else (paragraph, "")
+    return f" More: {page_of(found[0])}." if found else ""
 
 
 def _attributes(made: type) -> Iterator[tuple[str, str]]:
@@ -242,9 +212,9 @@ def _words(calls: Iterable[Callable[..., Any]], known: Collection[str]) -> Itera
         for name in words_of(signature(call, "")) - {*known, *pytest_robustness.__all__}:
             meaning = meaning_of(name, call)
             if meaning:
-                rows[_code(name)] = meaning
+                rows[code(name)] = meaning
     yield from ("## Words in the signatures", "", "Public names are [here](names.md); of the others:", "")
-    yield from _table(("", ""), sorted(rows.items()))
+    yield from table(("", ""), sorted(rows.items()))
 
 
 def _names() -> Iterator[str]:
@@ -261,9 +231,9 @@ def _names() -> Iterator[str]:
         names = sorted((name for name, home in homes.items() if home in modules), key=str.lower)
         yield from (f"## {title}", "", f"Explained in [{Path(page).stem}]({_up(page)}).", "")
         if title == "Perturbations":
-            yield from _table(("perturbation", "strength", "at most"), _strengths(names))
+            yield from table(("perturbation", "strength", "at most"), _strengths(names))
         else:
-            yield from _contents(names)
+            yield from contents(names)
         for name in names:
             call = getattr(pytest_robustness, name)
             yield from _entry(call, name, name)
@@ -285,8 +255,8 @@ def _strengths(names: Iterable[str]) -> Iterator[Sequence[str]]:
 def _yaml() -> Iterator[str]:
     yield "[Gates in YAML](../yaml.md) shows such files; [robustness.schema.json](../robustness.schema.json) is their JSON Schema."
     yield from ("", "## The file", "")
-    yield from _table(("key", ""), [(_code(name), about) for name, about in SECTIONS.items()])
-    yield f"The options of the run ([options](pytest.md)), without those of one run alone: {', '.join(map(_code, run_options()))}."
+    yield from table(("key", ""), [(code(name), about) for name, about in SECTIONS.items()])
+    yield f"The options of the run ([options](pytest.md)), without those of one run alone: {', '.join(map(code, run_options()))}."
     yield ""
     yield from ("## model", "", f"What [load_model](names.md#load_model) takes: {_first(contract(load_model))}", "")
     yield from _settings(arguments(load_model))
@@ -301,18 +271,18 @@ def _yaml() -> Iterator[str]:
     known["labels"] = Argument("labels", "Mapping[str, Collection[str | int]]", "None")
     yield from _settings([known[name] for name in image_settings()])
     yield from ("## gates", "", "Every gate may have these keys, beside the arguments of its assertion:", "")
-    yield from _table(("key", ""), [(_code(name), about) for name, about in COMMON.items()])
+    yield from table(("key", ""), [(code(name), about) for name, about in COMMON.items()])
     rows = []
     for name, kind in sorted(kinds().items()):
         own = [a for a in arguments(getattr(Robustness, f"assert_{name}")) if a.name in kind.parameters]
-        needs = ", ".join(_code(a.name) for a in own if not a.default)
+        needs = ", ".join(code(a.name) for a in own if not a.default)
         may = ", ".join(
-            _code(f"{a.name}: {text}" if (text := _written(a.default)) else a.name) for a in own if a.default
+            code(f"{a.name}: {text}" if (text := _written(a.default)) else a.name) for a in own if a.default
         )
         rows.append(
             (f"[{name}](robustness.md#assert_{name})", "each image" if kind.per_image else "all images", needs, may)
         )
-    yield from _table(("`assert`", "one test for", "needs", "may have, with its default"), rows)
+    yield from table(("`assert`", "one test for", "needs", "may have, with its default"), rows)
     yield from (
         "## Names",
         "",
@@ -321,7 +291,7 @@ def _yaml() -> Iterator[str]:
     )
     made = constructors().values()
     links = {kind: [f"[{own.name}](names.md#{own.name.lower()})" for own in made if own.kind == kind] for kind in KINDS}
-    yield from _table(("", ""), [(KINDS[kind], ", ".join(own)) for kind, own in links.items()])
+    yield from table(("", ""), [(KINDS[kind], ", ".join(own)) for kind, own in links.items()])
     yield from _words([load_model, image_source], ())
 
 
@@ -336,8 +306,8 @@ def _written(default: str) -> str:
 
 
 def _settings(given: Iterable[Argument]) -> Iterator[str]:
-    rows = [(_code(a.name), _code(a.hint), _code(_written(a.default))) for a in given if a.name != "*"]
-    yield from _table(("key", "takes", "default"), rows)
+    rows = [(code(a.name), code(a.hint), code(_written(a.default))) for a in given if a.name != "*"]
+    yield from table(("key", "takes", "default"), rows)
 
 
 def _results() -> Iterator[str]:
@@ -345,21 +315,20 @@ def _results() -> Iterator[str]:
     yield "What `--robustness-json` and `merge` write: [results.schema.json](../results.schema.json) is the JSON Schema of it, which `python -m pytest_robustness"
     yield "schema` prints. A field of a record is always there; one that has nothing to say is null, empty, or false."
     yield ""
-    yield from _contents(schema["$defs"])
-    yield from ("## Results", "", *_paragraphs(schema["description"]))
+    yield from contents(schema["$defs"])
+    yield from ("## Results", "", *paragraphs(schema["description"]))
     yield from _properties(schema)
     for name, record in schema["$defs"].items():
-        yield from (f"## {name}", "", *_paragraphs(record["description"]))
+        yield from (f"## {name}", "", *paragraphs(record["description"]))
         yield from _properties(record)
 
 
 def _properties(record: Mapping[str, Any]) -> Iterator[str]:
     optional = {*record["properties"]} - {*record["required"]}
     rows = [
-        (_code(n), _json(p) + (", where there is one" if n in optional else ""))
-        for n, p in record["properties"].items()
+        (code(n), _json(p) + (", where there is one" if n in optional else "")) for n, p in record["properties"].items()
     ]
-    yield from _table(("field", "is"), rows)
+    yield from table(("field", "is"), rows)
 
 
 def _json(schema: Mapping[str, Any]) -> str:
@@ -368,9 +337,9 @@ def _json(schema: Mapping[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "const" in schema:
-        return _code(f'"{schema["const"]}"')
+        return code(f'"{schema["const"]}"')
     if "enum" in schema:
-        return " or ".join(_code(f'"{value}"') for value in schema["enum"])
+        return " or ".join(code(f'"{value}"') for value in schema["enum"])
     if "anyOf" in schema:
         return " or ".join(map(_json, schema["anyOf"]))
     if "prefixItems" in schema:
@@ -396,9 +365,9 @@ def _commands() -> Iterator[str]:
                 called = ", ".join(
                     f"{own} {shown if action.nargs != 0 else ''}".strip() for own in action.option_strings
                 )
-                rows.append((_code(called or shown), (action.help or "").replace("%%", "%")))
-        yield from _table(("argument", ""), rows)
-    yield from ("## Exit status", "", *_paragraphs(text_of(__main__.main).partition("\n\n")[2]))
+                rows.append((code(called or shown), (action.help or "").replace("%%", "%")))
+        yield from table(("argument", ""), rows)
+    yield from ("## Exit status", "", *paragraphs(text_of(__main__.main).partition("\n\n")[2]))
 
 
 if __name__ == "__main__":

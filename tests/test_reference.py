@@ -76,7 +76,7 @@ def test_an_old_page_is_told_and_written_anew(
 def test_a_name_that_is_in_no_group_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reference, "GROUPS", {"Attacks": ("docs/attacks.md", ("attacks",))})
+    monkeypatch.setattr(reference, "GROUPS", {"Attacks": ("docs/attacks.md", ("attacks", "perturbations"))})
     assert reference.main(["--check"]) == 2
     assert capsys.readouterr().err == (
         "Anchors: expected a group of docs/reference.py that has its module explanations, got none; see GROUPS\n"
