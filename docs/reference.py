@@ -73,6 +73,27 @@ METHOD_PAGES: Mapping[str, Sequence[str]] = {
 """Which page explains the methods with one of these words in their names."""
 
 
+STATUSES: Sequence[tuple[str, str]] = (
+    ("0", "every test passed, every gate did, and nothing was worse than the baseline allows"),
+    (
+        "1",
+        "a test failed or a gate is not green; fewer gates than `--robustness-min-gates`; a baseline was created, or a comparison failed or could not be made",
+    ),
+    ("2, 4", "pytest's: interrupted or not collected, and options that make no sense"),
+    ("3", "an internal error, also of a worker, or a file that could not be written in a run that is green otherwise"),
+    ("5", "pytest's: no test was run"),
+)
+"""The exit status of pytest with this plugin."""
+
+ENVIRONMENT: Sequence[tuple[str, str]] = (
+    ("CI", "where it is set, `dev` in an ini file is `ci`, and no line tells how far an evaluation is"),
+    ("GITHUB_ACTIONS", "`true` adds an annotation for each gate that did not pass"),
+    ("GITHUB_STEP_SUMMARY", "the file that a summary is added to"),
+    ("TERM", "`dumb` has no line that tells how far an evaluation is"),
+)
+"""The variables of the environment that this package reads; torch has its own, such as CUDA_VISIBLE_DEVICES."""
+
+
 def pages() -> Mapping[str, str]:
     """The pages, by the names of their files."""
     made: Sequence[tuple[str, str, Iterable[str]]] = [
@@ -131,7 +152,10 @@ def _pytest() -> Iterator[str]:
     yield from ("## The marker", "", "`@pytest.mark.robustness(...)` takes these arguments, by name:", "")
     yield from table(("argument", ""), _marker())
     yield "Of several markers, on a class or a module too, the nearest one with an argument decides; waivers of all of them are joined."
-    yield ""
+    yield from ("", "## Exit status", "")
+    yield from table(("status", ""), [(code(status), about) for status, about in STATUSES])
+    yield from ("## Environment", "")
+    yield from table(("variable", ""), [(code(name), about) for name, about in ENVIRONMENT])
 
 
 def _marker() -> Iterator[Sequence[str]]:

@@ -113,6 +113,14 @@ def test_the_marker_takes_nothing_else() -> None:
     assert sorted(names) == sorted(re.findall(r"(\w+)=", example))
 
 
+def test_the_variables_of_the_environment_are_those_that_the_package_reads() -> None:
+    package = Path(pytest_robustness.__file__).parent
+    code = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    assert named(sections("pytest.md")["Environment"]) == sorted(
+        set(re.findall(r"environ(?:ment)?\.get\(\"(\w+)\"", code))
+    )
+
+
 class Marked:
     """A test with this marker."""
 
