@@ -89,8 +89,10 @@ class Curve:
         return self.table(top=1)
 
     def table(self, *, top: int = 5) -> str:
-        """A row per strength with the `top` classes, at most 5, and the sentence of `repr` below; of an alpha, the
-        transparency 1 - alpha too."""
+        """A row per strength with the `top` classes, at most 5, and the sentence of `repr` below.
+
+        Of an alpha, the transparency 1 - alpha too.
+        """
         transparent = self.unit == "alpha"
         heads = [*(["transparency"] if transparent else []), self.unit, "subject", "intruder", f"top-{top}"]
         rows = [

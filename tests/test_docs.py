@@ -1,8 +1,11 @@
 """What the documentation says is true: snippets run, tables are complete, links lead somewhere."""
 
+import ast
+import inspect
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -234,32 +237,60 @@ def test_the_documentation_names_every_assertion_measurement_and_public_name() -
         assert f"{name}(" in pages, name
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/attacks.md",
-        "docs/baselines.md",
-        "docs/decisions.md",
-        "docs/defenses.md",
-        "docs/explanations.md",
-        "docs/formats.md",
-        "docs/models.md",
-        "docs/images.md",
-        "docs/modify_and_mimic.md",
-        "docs/profiles.md",
-        "docs/sharding.md",
-        "docs/stresses.md",
-        "docs/trust.md",
-        "docs/yaml.md",
-        "fixtures/README.md",
-    ],
-)
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "fixtures/README.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        there = (ROOT / page).parent / path if path else ROOT / page
+        assert there.exists(), target
+        assert not heading or heading in headings(there.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CONTRIBUTING.md"])
+def test_options_and_calls_that_a_page_shows_are_those_that_there_are(page: str) -> None:
+    """An argument without a value stands for any: `accuracy(stress, strength=)`; three dots for the rest."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert ((ROOT / page).parent / target).exists(), target
+    assert set(re.findall(r"--robustness-([a-z]+(?:-[a-z]+)*)", text)) <= {option.name for option in OPTIONS}
+    for name in re.findall(r"\brobustness\.(\w+)\(", text):
+        assert hasattr(pytest_robustness.Robustness, name), name
+    for code in re.findall(r"`([^`\n]+)`", text):
+        for name, arguments in shown_calls(code):
+            public = name in pytest_robustness.__all__
+            call = getattr(pytest_robustness if public else pytest_robustness.Robustness, name, None)
+            if public or call is not None:
+                assert set(arguments) <= {*inspect.signature(call).parameters}, code
+
+
+def shown_calls(code: str) -> Iterator[tuple[str, list[str]]]:
+    """The calls in a piece of code with the arguments that they name; none of what is no code."""
+    try:
+        tree = ast.parse(re.sub(r"=(?=[,)])", "=0", re.sub(r"\.\.\.(?=\))", "**more", code)), mode="eval")
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            yield name, [own.arg for own in node.keywords if own.arg is not None]
+
+
+def headings(text: str) -> set[str]:
+    """The anchors of a page, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", own.lower()).replace(" ", "-") for own in found}
+
+
+def test_the_page_on_limits_says_of_every_assertion_who_attacks() -> None:
+    rows = re.findall(r"^\| (.*?) \|", (ROOT / "docs" / "limits.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    told = re.findall(r"`(assert_\w+)`", " ".join(rows))
+    assert sorted(told) == sorted(name for name in dir(pytest_robustness.Robustness) if name.startswith("assert_"))
 
 
 def test_make_help_lists_every_target_of_the_makefile() -> None:

@@ -122,7 +122,7 @@ class MIFGSM:
 
 @dataclass(frozen=True, repr=False)
 class PGD:
-    """Projected gradient ascent (Madry et al. 2018, section 2.1).
+    """Steps along the steepest direction of the loss, each projected back to the ball (Madry et al. 2018, section 2.1).
 
     `steps` steps of length `step_size * epsilon`, each projected back to the ball and to [0, 1]. Without a
     `step_size` it is 2.5 / steps, so that the ball can be crossed. `random_start` begins at a point of

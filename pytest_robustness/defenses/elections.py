@@ -60,8 +60,8 @@ class Polled:
 class Elected:
     """A goal against a defense: its objective is the mean of those of the answers to all views, (n, v, k).
 
-    The mean over views is what Athalye et al. 2018 (section 4.3) climb, an expectation over transformations; whether the goal is
-    reached is the defense's own rule.
+    The mean over views is an expectation over transformations (Athalye, Engstrom, Ilyas, Kwok 2018); whether the goal is reached is
+    the defense's own rule.
     """
 
     goal: Goal

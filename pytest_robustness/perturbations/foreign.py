@@ -51,7 +51,7 @@ class Custom:
 
 
 def perturbation(*, unit: str, limit: float = math.inf) -> Callable[[Callable[..., Images]], Custom]:
-    """Make a function a perturbation, whose strengths run from 0 to `limit` in this unit:
+    """Make a function a perturbation, whose strengths run from 0 to `limit` in this unit.
 
         @perturbation(unit="density", limit=1)
         def fog(images, strengths):
@@ -157,7 +157,7 @@ def wrapped(
     limit: float = math.inf,
     pixels: Pixels = "float",
 ) -> Wrapped:
-    """A transform of torchvision (v2), kornia or albumentations, one setting of which is swept:
+    """A transform of torchvision (v2), kornia or albumentations, as a perturbation by one setting, which is swept.
 
         wrapped(functools.partial(v2.GaussianBlur, 5), parameter="sigma")
         wrapped(lambda s: albumentations.GaussNoise(std_range=(s, s), p=1), unit="sigma", limit=1)
