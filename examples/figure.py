@@ -232,11 +232,12 @@ class _Canvas:
 
     def dot(self, at: tuple[float, float], colour: str, corners: int, *, radius: float = 3.2) -> None:
         ((x, y),) = self._placed([at])
-        circle = (x, y, radius * _SCALE)
+        r = radius * _SCALE
         if corners:
-            self._pen.regular_polygon((x, y, 1.25 * radius * _SCALE), corners, fill=colour)
+            # As a disc of the same area.
+            self._pen.regular_polygon((x, y, 1.25 * r), corners, fill=colour)
         else:
-            self._pen.circle(circle[:2], circle[2], fill=colour, outline="white", width=_SCALE // 2)
+            self._pen.ellipse((x - r, y - r, x + r, y + r), fill=colour, outline="white", width=_SCALE // 2)
 
     def text(self, x: float, y: float, text: str, anchor: str = "start", *, size: int = 12, colour: str = _INK) -> None:
         """A text with its left, middle or right at a point of its baseline, and white around its letters."""
