@@ -33,7 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--epsilon", type=float, metavar="N", help="in units of 1/255 (default: 2; hardened: 8)")
     options = parser.parse_args(arguments)
     model, images, batch_size, _ = asked(options.what)
-    epsilon = (options.epsilon or (8 if options.what == "hardened" else 2)) / 255
+    default = 8.0 if options.what == "hardened" else 2.0
+    epsilon = (default if options.epsilon is None else options.epsilon) / 255
     with tempfile.TemporaryDirectory() as folder:
         image = "chelsea.png" if options.what == "photos" else options.image
         shown = cat(images.classes, Path(folder)) if options.what == "photos" else images

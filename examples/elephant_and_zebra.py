@@ -17,8 +17,7 @@ from pytest_robustness import Blend, Engine, ImageSet, Robustness, transparencie
 from pytest_robustness.curves import Curve
 
 LEVELS = transparencies(100, 40, step=5)
-_IMAGES = {"photos": "images/n02504013_Indian_elephant.jpg"}
-_DRAWN = "elephant/elephant_001.png"
+_PHOTO, _DRAWN = "images/n02504013_Indian_elephant.jpg", "elephant/elephant_001.png"
 # Any of these will do for an elephant.
 _ELEPHANTS = ("African elephant", "Indian elephant", "tusker", "elephant")
 
@@ -30,9 +29,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--overlay", type=Path, metavar="FILE", help="what is laid over it, in place of the stripes")
     options = parser.parse_args(arguments)
     model, images, batch_size, _ = asked(options.what)
-    folder = published() if options.what == "photos" else ROOT / "fixtures"
+    folder, default = (published(), _PHOTO) if options.what == "photos" else (ROOT / "fixtures", _DRAWN)
     stripes = Blend(options.overlay or folder / "overlays" / "zebra_stripes.png")
-    named = images[options.image or _IMAGES.get(options.what, _DRAWN)]
+    named = images[options.image or default]
     elephant = dataclasses.replace(
         named, labels=tuple(images.classes.index(e) for e in _ELEPHANTS if e in images.classes)
     )

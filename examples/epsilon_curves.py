@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from examples import figure
-from examples.material import ROOT, command, status
+from examples.material import ROOT, command, count, status
 from fixtures.classifiers import CLASSES, SmallCNN
 from fixtures.train import Recipe, train
 from pytest_robustness import FGSM, Engine, Robustness, image_folder
@@ -40,11 +40,13 @@ class DarkNet53(nn.Module):
 def main(arguments: Sequence[str]) -> None:
     """Train both, print their accuracies at every epsilon beside each other, and draw them."""
     parser = command(__spec__.name, __doc__)
-    parser.add_argument("--per-class", type=int, default=100, metavar="N", help="pictures to train on (default: 100)")
+    parser.add_argument("--per-class", type=count, default=100, metavar="N", help="pictures to train on (default: 100)")
     parser.add_argument(
-        "--epochs", type=int, metavar="N", help="at most, for both (default: 30 and 6, as in the source)"
+        "--epochs", type=count, metavar="N", help="at most, for both (default: 30 and 6, as in the source)"
     )
-    parser.add_argument("--images", type=int, default=1, metavar="K", help="attack every K-th of the 300 pictures only")
+    parser.add_argument(
+        "--images", type=count, default=1, metavar="K", help="attack every K-th of the 300 pictures only"
+    )
     options = parser.parse_args(arguments)
     recipe = Recipe(per_class=options.per_class, validated=-(-options.per_class // 4), size=SIZE, batch=32)
     models = {

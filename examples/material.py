@@ -20,7 +20,7 @@ import torch
 from fixtures.classifiers import CLASSES, GROUPS, load_classifier
 from pytest_robustness import ImageSet, InputError, image_folder, labelled_images
 
-__all__ = ["MAKERS", "ROOT", "Asked", "asked", "command", "has_photos", "published", "status"]
+__all__ = ["MAKERS", "ROOT", "Asked", "asked", "command", "count", "has_photos", "published", "status"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,6 +74,13 @@ def command(
     return parser
 
 
+def count(text: str) -> int:
+    """An option that is a number of things, from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text!r}")
+    return int(text)
+
+
 def status(main: Callable[[Sequence[str]], None]) -> int:
     """Run an example on the arguments of the process, on one thread, so that its figures are the same again; the exit status."""
     torch.set_num_threads(1)
@@ -82,6 +89,9 @@ def status(main: Callable[[Sequence[str]], None]) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"could not write {error.filename}: {error.strerror}", file=sys.stderr)
+        return 3
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from examples import figure
-from examples.material import MAKERS, asked, command, status
+from examples.material import MAKERS, asked, command, count, status
 from pytest_robustness import PGD, Engine, Robustness
 from pytest_robustness.cache import OutcomeStore
 from pytest_robustness.matrices import TargetedMatrix, illustrating
@@ -23,9 +23,9 @@ def main(arguments: Sequence[str]) -> None:
     """Print the rates of classes and groups, and one picture on its way; draw how they are spread."""
     parser = command(__spec__.name, __doc__, choices=list(MAKERS), default="plain")
     parser.add_argument("--epsilon", type=float, default=2, metavar="N", help="in units of 1/255 (default: 2)")
-    parser.add_argument("--steps", type=int, default=20, metavar="N", help="of PGD (default: 20)")
+    parser.add_argument("--steps", type=count, default=20, metavar="N", help="of PGD (default: 20)")
     parser.add_argument(
-        "--images-per-class", type=int, metavar="N", help="so many pictures of each class (default: all)"
+        "--images-per-class", type=count, metavar="N", help="so many pictures of each class (default: all)"
     )
     parser.add_argument("--store", type=Path, metavar="FILE", help="keep outcomes in this file as they come")
     options = parser.parse_args(arguments)
@@ -35,53 +35,55 @@ def main(arguments: Sequence[str]) -> None:
     attack, epsilon = PGD(steps=options.steps), options.epsilon / 255
     matrix = robustness.targeted_matrix(attack, epsilon, images_per_class=options.images_per_class, **pairs)
     print(matrix)
-    examples = illustrating(matrix.record)
-    if examples:
-        hard = next(iter(examples.values()))
-        trace = robustness.trace(hard.image, attack, epsilon, hard.target)
+    trace = None
+    if pair := next(iter(illustrating(matrix.record).values()), None):
+        trace = robustness.trace(pair.image, attack, epsilon, pair.target)
         print(f"\n{trace}")
-        if options.picture is not None:
-            figure.save(drawn(robustness, matrix, trace), options.picture)
+    if options.picture is not None:
+        figure.save(drawn(robustness, matrix, trace), options.picture)
     if store is not None:
         store.close()
 
 
-def drawn(robustness: Robustness, matrix: TargetedMatrix, trace: Trace) -> Image.Image:
-    """How the rates are spread and go together; successes from both ends of the lists; one picture on its way."""
-    spread = [
-        figure.histogram(histogram(kind, rates))
-        for kind, rates in (("modify", matrix.modify_rates), ("mimic", matrix.mimic_rates))
-    ]
+def drawn(robustness: Robustness, matrix: TargetedMatrix, trace: Trace | None) -> Image.Image:
+    """How the rates are spread and go together and, of what succeeded, the ends of the lists and one picture on its way."""
+    spread = figure.below(
+        figure.histogram(histogram("modify", matrix.modify_rates)),
+        figure.histogram(histogram("mimic", matrix.mimic_rates)),
+    )
     together = scatter(matrix)
-    assert together is not None  # there are examples, so both rates
+    rows = [spread if together is None else figure.beside(spread, figure.scatter(together))]
+    if trace is not None:
+        rows += [ends(robustness, matrix), way(trace)]
+    return figure.below(*rows)
+
+
+def ends(robustness: Robustness, matrix: TargetedMatrix) -> Image.Image:
+    """A success of the classes that are hardest and easiest to modify and to mimic, before and after."""
     pictures = {(own.image, own.caption): own for own in robustness.pictures[matrix.record]}
-    ends = []
+    shown = []
     for name, pair in illustrating(matrix.record).items():
-        before, after = pictures[pair.image, "clean"], pictures[pair.image, pair.caption]
-        tiles = [
+        tiles = (
             figure.tile(figure.from_uri(own.png), [f"{share:.2f} {answer}" for answer, share in own.top[:1]])
-            for own in (before, after)
-        ]
-        ends.append(
-            figure.titled(f"{name}: {pair.true if 'modify' in name else pair.target}", figure.beside(*tiles, gap=4))
+            for own in (pictures[pair.image, "clean"], pictures[pair.image, pair.caption])
         )
-    frames = [
+        title = f"{name}: {pair.true if 'modify' in name else pair.target}"
+        shown.append(figure.titled(title, figure.beside(*tiles, gap=4)))
+    return figure.beside(*shown)
+
+
+def way(trace: Trace) -> Image.Image:
+    """One picture while it is altered, under what speaks for the target."""
+    accepted = " or ".join(trace.accepted)
+    tiles = (
         figure.tile(
             figure.from_uri(frame.png),
-            [
-                f"step {frame.step}",
-                f"{frame.subject:.2f} {' or '.join(trace.accepted)}",
-                f"{frame.target:.2f} {trace.target}",
-            ],
+            [f"step {frame.step}", f"{frame.subject:.2f} {accepted}", f"{frame.target:.2f} {trace.target}"],
             overlay=figure.from_uri(frame.overlay) if frame.overlay else None,
         )
         for frame in trace.frames
-    ]
-    return figure.below(
-        figure.beside(figure.below(*spread), figure.scatter(together)),
-        figure.beside(*ends),
-        figure.titled(f"{trace.said}, and what speaks for {trace.target}", figure.beside(*frames, gap=4)),
     )
+    return figure.titled(f"{trace.said}, and what speaks for {trace.target}", figure.beside(*tiles, gap=4))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from examples import figure
-from examples.material import asked, command, status
+from examples.material import asked, command, count, status
 from pytest_robustness import Engine, GaussianNoise, RandomizedSmoothing, Robustness, SmoothingVote
 from pytest_robustness.perturbations import gaussian_blur
 from pytest_robustness.vote_tables import VoteTable
@@ -28,11 +28,11 @@ sigma         none    single    double  majority  rejected
 def main(arguments: Sequence[str]) -> None:
     """Print our table, the published one and the certificates; draw them with a picture under noise."""
     parser = command(__spec__.name, __doc__, choices=("photos", "plain", "hardened"))
-    parser.add_argument("--images", type=int, default=1, metavar="K", help="every K-th image only")
+    parser.add_argument("--images", type=count, default=1, metavar="K", help="every K-th image only")
     parser.add_argument("--colour", action="store_true", help="leave grey-level images out")
     parser.add_argument("--sigma", type=float, default=0.25, help="of the certified noise (default: 0.25)")
-    parser.add_argument("--n", type=int, default=1000, help="certified draws per image (default: 1000)")
-    parser.add_argument("--certify", type=int, default=5, metavar="K", help="of these images every K-th (default: 5)")
+    parser.add_argument("--n", type=count, default=1000, help="certified draws per image (default: 1000)")
+    parser.add_argument("--certify", type=count, default=5, metavar="K", help="of these images every K-th (default: 5)")
     options = parser.parse_args(arguments)
     model, images, batch_size, _ = asked(options.what)
     chosen = images.images[:: options.images]

@@ -92,17 +92,26 @@ def test_every_class_is_taken_towards_every_other_and_one_picture_is_followed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tmp_path / "outcomes.sqlite"
-    arguments = ["plain", "--epsilon", "4", "--steps", "3", "--images-per-class", "1", "--store", str(store)]
+    arguments = ["plain", "--epsilon", "8", "--steps", "2", "--images-per-class", "1", "--store", str(store)]
     modify_and_mimic.main([*arguments, "--picture", str(tmp_path / "figure.png")])
     first = capsys.readouterr().out
     assert "class          modify rate" in first
     assert "group    modify rate" in first
     assert re.search(
-        r"^PGD\(steps=3\) at epsilon 4/255 towards every other class: median modify rate\s+0\.\d+", first, re.M
+        r"^PGD\(steps=2\) at epsilon 8/255 towards every other class: median modify rate\s+0\.\d+", first, re.M
     )
-    assert re.search(r" under PGD\(steps=3\) at epsilon 4/255 towards \w+: becomes \w+ 0\.\d\d after \d steps?$", first)
+    assert re.search(r" under PGD\(steps=2\) at epsilon 8/255 towards \w+: becomes \w+ 0\.\d\d after \d steps?$", first)
     assert size_of(tmp_path / "figure.png")[0] >= 1668
     assert store.is_file()
+
+
+def test_rates_are_drawn_where_no_attempt_succeeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = str(tmp_path / "figure.png")
+    modify_and_mimic.main(
+        ["plain", "--epsilon", "0.01", "--steps", "1", "--images-per-class", "1", "--picture", picture]
+    )
+    assert capsys.readouterr().out.endswith("median modify rate\n  0.000, median mimic rate 0.000, 132 pairs\n")
+    assert size_of(tmp_path / "figure.png") == (1620, 836)
 
 
 def test_the_vote_is_told_beside_the_published_table_and_certificates(
@@ -178,6 +187,28 @@ def test_photos_that_are_not_there_are_refused_with_what_to_do(
         "environment variable ROBUSTNESS_DATA, or measure the drawn pictures: plain or hardened\n"
     )
     assert said.out == ""
+
+
+def test_a_picture_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", ["elephant_and_zebra", "plain", f"--picture={tmp_path / 'file' / 'figure.png'}"])
+    threads = torch.get_num_threads()
+    try:
+        assert material.status(elephant_and_zebra.main) == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert capsys.readouterr().err == f"could not write {tmp_path / 'file'}: File exists\n"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
+def test_a_number_of_things_is_one_or_more(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        noise_vote.main(["plain", f"--images={text}"])
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"python -m examples.noise_vote: error: argument --images: expected a whole number of 1 or more, got {text!r}"
+    )
 
 
 @pytest.mark.real_model
