@@ -27,7 +27,7 @@ lint: $(READY) ## ruff: rules and format
 	$(BIN)/python -m ruff format --check .
 
 types: $(READY) ## mypy --strict
-	$(BIN)/python -m mypy --strict -p pytest_robustness -p fixtures -p benchmarks
+	$(BIN)/python -m mypy --strict -p pytest_robustness -p fixtures -p benchmarks -p examples
 
 suite: $(READY) ## the tests, in two processes
 	$(BIN)/python -m pytest -n 2
