@@ -1,0 +1,1 @@
+"""The first steps: files of a project that has none yet, and thresholds to start from."""
