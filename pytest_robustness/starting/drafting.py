@@ -21,12 +21,13 @@ _WIDTH = 100
 _UNMEASURED = "0.5"
 _MODEL = (
     "The model to judge. Others: torchvision:resnet50, timm:NAME, hf:NAME, a file of torch.export (.pt2), TorchScript (.pt) or ONNX, or a "
-    "function of yours, package.module:function. Beside source: may stand state: weights.safetensors, and mean:, std:, resize: and crop:, "
-    "where the source does not say what the model was trained to see."
+    "function of yours, package.module:function. Where the source does not say what the model was trained to see, write a mapping: {source: "
+    "model.onnx, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}; state: weights.safetensors puts weights of yours into it."
 )
 _IMAGES = (
-    "The images to judge it on: a folder with one folder per class, a list of files (.csv, .json, .yaml), tar files, a dataset on disk. "
-    "Beside source: may stand classes:, the model's classes in the model's order, and on_bad_image: skip."
+    "The images to judge it on: a folder with one folder per class, a list of files (.csv, .json, .yaml), tar files, a dataset on disk. As a "
+    "mapping, {source: images, classes: classes.txt}, with the model's classes in the model's order, and on_bad_image: skip, resize: 256, "
+    "crop: 224."
 )
 _GATES = (
     "What the model has to withstand. A gate is a test: `pytest -k fgsm` runs one. Thresholds are what the model promised when this file was "
@@ -102,7 +103,8 @@ def _proposed(proposal: Proposal) -> Iterator[str]:
         yield f"  {proposal.trial.name}: # {seen} when this was written"
         yield from (f"    {line}" for line in proposal.trial.gate(proposal.thresholds))
     else:
-        yield from _comment(" ".join(["Left out.", *proposal.notes]), "  ")
+        why = proposal.said or "no more is right under it than by guessing, or for so few images it may be"
+        yield from _comment(f"Left out: {why}.", "  ")
     yield ""
 
 

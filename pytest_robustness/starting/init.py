@@ -35,7 +35,7 @@ def init(folder: Path, subject: Subject, how: How, *, force: bool = False) -> in
             for name in ("model", "images"):
                 if getattr(subject, name):
                     getattr(subject, f"load_{name}")()
-            found = Tried(subject, (), (), (), tuple(missing))
+            found = Tried(subject, (), (), (), (), tuple(missing))
         else:
             found = tried(subject, how, folder=folder, terminal=sys.stdout)
     files = dict(_files(found, how))
@@ -105,15 +105,15 @@ def _told(found: Tried, files: Mapping[str, str]) -> Iterator[str]:
     for name, text in found.facts:
         yield from _wrapped(f"{name:<{_LABEL}}{text}", " " * _LABEL)
     for proposal in found.proposals:
-        said = " and ".join(f"at least {own}" for own in proposal.thresholds) or "left out"
+        said = f"at least {_listed(proposal.thresholds)}" if proposal.thresholds else "left out"
         yield from _wrapped(f"{'gate':<{_LABEL}}{proposal.trial.name}: {said}{_seen(proposal)}", " " * _LABEL)
-        for note in [] if found.changes == proposal.notes else proposal.notes:
-            yield from _wrapped(f"{'':<{_LABEL}}{note}", " " * _LABEL)
+    for note in found.notes:
+        yield from _wrapped(f"{'note':<{_LABEL}}{note}", " " * _LABEL)
     yield from _wrapped(f"{'wrote':<{_LABEL}}{_listed(list(files))}", " " * _LABEL)
     for change in found.changes:
         yield from _wrapped(f"{'to change':<{_LABEL}}{change}", " " * _LABEL)
     if not found.changes:
-        yield f"{'ready':<{_LABEL}}pytest --robustness-report=robustness.html"
+        yield f"{'ready':<{_LABEL}}run pytest --robustness-report=robustness.html"
 
 
 def _seen(proposal: Proposal) -> str:

@@ -17,11 +17,15 @@ from pytest_robustness.starting.subject import How, Subject, asked, declared_sub
 from pytest_robustness.starting.trials import Trial, all_trials
 from pytest_robustness.views import Album
 
-__all__ = ["CONFIDENCE", "gate_lines", "measure", "noted"]
+__all__ = ["CONFIDENCE", "measure"]
 
 CONFIDENCE = 0.95
 """At which the bounds hold that are proposed: the one of the profile `release`."""
 
+_NOTHING = (
+    "nothing else was measured: a stress leaves less; look at the order of the classes and at the preprocessing, which python -m "
+    "pytest_robustness init checks, or take more images"
+)
 _WIDTH = 80
 _HEADS = ("right", "n", "bound", "threshold")
 _LABEL = 44
@@ -67,7 +71,9 @@ def measure(
         sys.stdout.write(text)
     else:
         output.write_text(text, encoding="utf-8")
-        table.write(f"\nwrote {path_text(output)}: add its gates to robustness.yaml, or name it there by extends\n")
+        table.write(
+            f"\nwrote {path_text(output)}: put its gates in place of those of robustness.yaml, or extends: {output.name} there\n"
+        )
     return int(not proposals[0].gate or any(proposal.doubts for proposal in proposals))
 
 
@@ -75,12 +81,8 @@ def _measured(engine: Engine, trials: Sequence[Trial], table: TextIO) -> list[Pr
     """The proposals, each shown in the table as soon as it is there, and the notes below it."""
     judge = Judge(Robustness(engine, album=Album(limit=0)), confidence=CONFIDENCE)
     guess, run = judge.guess, engine.provenance
-    for line in textwrap.wrap(
-        f"{run.model} on {run.amount} of {run.images}, {run.device}, seed {run.seed}; {guess}",
-        _WIDTH,
-        subsequent_indent="  ",
-    ):
-        table.write(f"{line}\n")
+    about = f"{run.model} on {run.amount} of {run.images}, {run.device}, seed {run.seed}; {guess}"
+    table.writelines(f"{line}\n" for line in _wrapped(about))
     table.write(_line("", _HEADS))
     proposals = []
     for trial in trials:
@@ -88,10 +90,20 @@ def _measured(engine: Engine, trials: Sequence[Trial], table: TextIO) -> list[Pr
         proposals.append(proposal)
         table.writelines(_line(row.label, _cells(row)) for row in proposal.rows)
         table.flush()
+        if not proposals[0].gate:
+            # Nothing that is stronger can promise more.
+            break
     table.write(f"bound: of all such images, at confidence {CONFIDENCE:g}\n")
-    table.writelines(f"{line}\n" for line in noted(proposals))
+    for note in judge.notes(proposals):
+        table.writelines(f"{line}\n" for line in _wrapped(note))
+    if not proposals[0].gate:
+        table.writelines(f"{line}\n" for line in _wrapped(_NOTHING))
     table.flush()
     return proposals
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -101,18 +113,6 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _line(label: str, cells: Sequence[str]) -> str:
     widths = (7, 9, 7, 10)
     return f"{label:<{_LABEL}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)) + "\n"
-
-
-def noted(proposals: Sequence[Proposal]) -> Iterator[str]:
-    """Why thresholds are missing and attacks in doubt, in lines of 80 columns; each doubt once."""
-    told = [note for proposal in proposals for note in proposal.notes]
-    doubts = {doubt.check: (proposal, doubt) for proposal in reversed(proposals) for doubt in proposal.doubts}
-    told += [
-        f"{proposal.trial.name}: left out, because the attack may not be believed: {doubt.check}: {doubt.said}; {doubt.remedy}"
-        for proposal, doubt in doubts.values()
-    ]
-    for note in told:
-        yield from textwrap.wrap(note, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _gates(proposals: Sequence[Proposal], engine: Engine) -> Iterator[str]:
@@ -126,10 +126,10 @@ def _gates(proposals: Sequence[Proposal], engine: Engine) -> Iterator[str]:
         return
     yield "gates:"
     for proposal in gated:
-        yield from gate_lines(proposal)
+        yield from _gate(proposal)
 
 
-def gate_lines(proposal: Proposal) -> Iterator[str]:
+def _gate(proposal: Proposal) -> Iterator[str]:
     """The gate of a proposal with its name, and what was measured as a comment."""
     seen = ", ".join(f"{row.k} of {row.n}" for row in proposal.rows)
     yield (

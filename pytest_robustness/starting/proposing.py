@@ -49,11 +49,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What was measured in a trial; `notes` say why a threshold is missing, and `doubts` why the attack may not be believed."""
+    """What was measured in a trial; without rows, `said` is why it could not be. `doubts` are why the attack may not be believed."""
 
     trial: Trial
     rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
+    said: str = ""
     doubts: tuple[Doubt, ...] = ()
 
     @property
@@ -97,19 +97,42 @@ class Judge:
         """What the model reaches in the trial, and thresholds for a gate over it, which passes on the same images.
 
         The gate is judged here, at the confidence: what its attack is doubted for is found before it is written down. Raises
-        InputError where the images or the model can't be evaluated even without a stress; of a stress that can't be, a note says why.
+        InputError where the images or the model can't be evaluated even without a stress; of a stress that can't be, the proposal says why.
         """
         guess = self.guess
         try:
             rows = tuple(self._rows(trial, guess))
         except InputError as error:
-            return Proposal(trial, (), (f"{trial.name}: left out: {str(error).partition(chr(10))[0]}",))
-        proposal = Proposal(trial, rows, tuple(self._note(row, guess) for row in rows if not row.threshold))
+            return Proposal(trial, (), str(error).partition("\n")[0])
+        proposal = Proposal(trial, rows)
         if not proposal.thresholds:
             return proposal
         verdict = self._judged(trial, [float(text) for text in proposal.thresholds])
         standing = tuple(doubt for doubt in verdict.doubts if not doubt.waiver)
         return dataclasses.replace(proposal, doubts=standing)
+
+    def notes(self, proposals: Sequence[Proposal]) -> Iterator[str]:
+        """Why thresholds are missing and gates left out, and what to do about it, a sentence each."""
+        missing = [row for proposal in proposals for row in proposal.rows if not row.threshold]
+        enough = {
+            row.label: max(needed, row.n + 1)
+            for row in missing
+            if (needed := enough_for(row.k, row.n, self.guess.share, confidence=self._confidence)) is not None
+        }
+        weak = [row.label for row in missing if row.label not in enough]
+        stressed = any(own.trial.stress is not None for own in proposals)
+        if weak:
+            todo = "ask for less strength" if stressed else "look at the labels, the order of the classes, mean and std"
+            yield f"no threshold for {'; '.join(weak)}: no more is right there than by guessing, as {self.guess}; {todo}"
+        if enough:
+            yield (
+                f"no threshold for {'; '.join(enough)}: so few images promise no more than guessing, as {self.guess}; with the same accuracy "
+                f"{max(enough.values()):,} would be enough"
+            )
+        yield from (f"{own.trial.name} is left out: {own.said}" for own in proposals if own.said)
+        doubts = {doubt.check: (own.trial.name, doubt) for own in reversed(proposals) for doubt in own.doubts}
+        for name, doubt in doubts.values():
+            yield f"{name} may not be believed: {doubt.check}: {doubt.said}; {doubt.remedy}"
 
     def _rows(self, trial: Trial, guess: Guess) -> Iterator[Row]:
         if trial.vote is not None:
@@ -137,18 +160,6 @@ class Judge:
         bound = lower_bound(k, n, confidence=self._confidence)
         threshold = _floored(bound, self._places)
         return Row(label, k, n, bound, f"{threshold:g}" if threshold > above else "")
-
-    def _note(self, row: Row, guess: Guess) -> str:
-        """Why a row has no threshold, and what to do about it."""
-        share = row.k / row.n
-        enough = enough_for(row.k, row.n, guess.share, confidence=self._confidence)
-        if enough is None:
-            return f"{row.label}: no threshold: {share:.3g} are right, and {guess}; ask for less strength, or a better model"
-        more = max(enough, row.n + 1)
-        return (
-            f"{row.label}: no threshold: of all such images {row.bound:.3g} are promised, and {guess}; {more:,} images with the same "
-            f"accuracy would be enough, these are {row.n:,}"
-        )
 
     def _judged(self, trial: Trial, thresholds: Sequence[float]) -> Verdict:
         """The verdict of the gate with these thresholds."""

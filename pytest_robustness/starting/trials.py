@@ -88,7 +88,7 @@ def first_trials() -> tuple[Trial, ...]:
     return (
         _CLEAN,
         Trial(
-            "gaussian noise",
+            "slight noise",
             "Noise as of a dark room, sigma on the [0, 1] scale of pixels. Other perturbations: UniformNoise, ShotNoise, GaussianBlur, "
             "MotionBlur, Brightness, Contrast, JPEG, Rotation, {Blend: overlay.png}.",
             GaussianNoise(),
@@ -104,7 +104,7 @@ def first_trials() -> tuple[Trial, ...]:
             (_SEVERITY,),
         ),
         Trial(
-            "fgsm",
+            "smallest fgsm",
             "The smallest attack there is: every value moves by one level of 255, where it harms most. Stronger ones: PGD, APGD; "
             "without gradients: Square.",
             FGSM(),

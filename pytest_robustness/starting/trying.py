@@ -20,7 +20,6 @@ from pytest_robustness.robustness import Robustness
 from pytest_robustness.starting.proposing import Judge, Proposal
 from pytest_robustness.starting.subject import How, Subject, asked
 from pytest_robustness.starting.trials import first_trials
-from pytest_robustness.stats import lower_bound
 from pytest_robustness.views import Album
 
 __all__ = ["CLASSES_FILE", "Tried", "tried"]
@@ -38,15 +37,16 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a first try: `facts` by their names, `proposals` for gates, `changes` that have to be made, a sentence each.
+    """What came of a first try: `facts` by their names, `proposals` for gates, `notes` on what is left out, `changes` that have to be made.
 
-    `classes` are to be written to `CLASSES_FILE`, which `subject` then names; empty where the images' own are the model's.
+    Where the clean images promise no threshold, there are no proposals. `classes` are to be written to `CLASSES_FILE`, which `subject` then names; empty where the images' own are the model's.
     """
 
     subject: Subject
     classes: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     proposals: tuple[Proposal, ...]
+    notes: tuple[str, ...]
     changes: tuple[str, ...]
 
 
@@ -71,7 +71,12 @@ def tried(subject: Subject, how: How, *, folder: Path, terminal: TextIO) -> Trie
         judge = Judge(robustness, confidence=sure, places=2)
         with _said_of_classes():
             guess = judge.guess
-        proposals = tuple(judge.propose(trial) for trial in first_trials())
+        clean, *rest = first_trials()
+        proposals: tuple[Proposal, ...] = (judge.propose(clean),)
+        notes = tuple(judge.notes(proposals))
+        if not notes:
+            proposals += tuple(map(judge.propose, rest))
+            notes = tuple(judge.notes([dataclasses.replace(own, doubts=()) for own in proposals]))
         outcomes = robustness.accuracy().evaluation.outcomes
         doubts = _doubts(ModelChecks(engine), proposals)
         run = engine.provenance
@@ -87,11 +92,13 @@ def tried(subject: Subject, how: How, *, folder: Path, terminal: TextIO) -> Trie
             f"{' images' if len(chosen) == len(images) else f' images, a sample of {len(images):,}'}); {guess}",
         ),
     )
-    changes = [*_of_images(bad, len(images)), *_of_accuracy(outcomes, images.classes, guess.share)]
+    order = _of_order(outcomes)
+    changes = [*_of_images(bad, len(images)), *order]
     changes += [f"{doubt.check}: {doubt.said}; {doubt.remedy}" for doubt in doubts]
-    if not proposals[0].gate and not changes:
-        changes += proposals[0].notes
-    return Tried(subject, classes, facts, proposals, tuple(changes))
+    if not proposals[0].thresholds:
+        changes += [] if order else notes
+        return Tried(subject, classes, facts, (), (), tuple(changes))
+    return Tried(subject, classes, facts, proposals, notes, tuple(changes))
 
 
 def _with_classes(model: LoadedModel, images: ImageSet, subject: Subject) -> tuple[ImageSet, tuple[str, ...], str]:
@@ -146,25 +153,17 @@ def _of_images(bad: Mapping[str, str], n: int) -> list[str]:
     return [f"{len(bad)} of {n} images can't be used: {first}; {todo}"]
 
 
-def _of_accuracy(outcomes: Sequence[Outcome], classes: Sequence[str], guess: float) -> list[str]:
-    """Whether the model does no better than guessing, and whether its classes are in another order."""
-    k, n = sum(outcome.correct for outcome in outcomes), len(outcomes)
-    order = _other_order(outcomes, classes)
-    if order:
-        told = ", ".join(f"{own!r} is answered with {other!r}" for own, other in list(order.items())[:_NAMED])
-        return [
-            f"the classes seem to be in another order: most images of {told}; list the model's classes in its order, one on each line of a "
-            "text file, and start again with --classes"
-        ]
-    if lower_bound(k, n, confidence=_SURE) > guess or k == n:
-        return []
+def _of_order(outcomes: Sequence[Outcome]) -> list[str]:
+    """Whether the model's classes seem to be in another order than the images have them."""
+    order = _other_order(outcomes)
+    told = ", ".join(f"of {own!r} as {other!r}" for own, other in list(order.items())[:_NAMED])
     return [
-        f"the clean accuracy, {k} of {n}, is not above guessing by more than chance: look at the order of the classes, at mean and std, and "
-        "at what the images are labelled as; or take more images"
-    ]
+        f"the classes seem to be in another order: most images are answered otherwise, {told}; list the model's classes in its order, one on "
+        "each line of a text file, and start again with --classes and --force"
+    ] * bool(order)
 
 
-def _other_order(outcomes: Sequence[Outcome], classes: Sequence[str]) -> Mapping[str, str]:
+def _other_order(outcomes: Sequence[Outcome]) -> Mapping[str, str]:
     """What most images of a class are answered with, where that is another class, each another one, and mostly so; else nothing."""
     answers: dict[str, collections.Counter[str]] = {}
     for outcome in outcomes:
