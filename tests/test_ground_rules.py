@@ -216,7 +216,7 @@ FLOORS = {
     "starting.measure": 22,
     "starting.proposing": 18,
     "starting.subject": 20,
-    "starting.trials": 8,
+    "starting.trials": 9,
     "starting.trying": 21,
 }
 

@@ -40,13 +40,19 @@ _MORE = (
 )
 _BLEND = ("overlay:", "  assert: holds_until", "  stress: {Blend: overlay.png}", "  strength: 25 %")
 
-_TESTS = '''"""What robustness.yaml can't say: rules of your own, for the model and the images that it names."""
+_TESTS = '''"""What robustness.yaml can't say: rules of your own, for its model and its images."""
 
 from pathlib import Path
 
 import pytest
-
-from pytest_robustness import GaussianNoise, ImageSet, LoadedModel, Robustness, declared_images, declared_model
+from pytest_robustness import (
+    GaussianNoise,
+    ImageSet,
+    LoadedModel,
+    Robustness,
+    declared_images,
+    declared_model,
+)
 
 GATES = Path(__file__).with_name("robustness.yaml")
 
@@ -62,7 +68,7 @@ def robustness_images() -> ImageSet:
 
 
 def test_noise_leaves_most_of_the_accuracy(robustness: Robustness) -> None:
-    """Any measurement and a plain assert: a failure says which images are furthest off."""
+    """Any measurement and a plain assert; a failure says which images it is about."""
     assert robustness.accuracy(GaussianNoise(), 0.05) >= SHARE * robustness.accuracy()
 '''
 

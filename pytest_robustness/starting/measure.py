@@ -71,9 +71,8 @@ def measure(
         sys.stdout.write(text)
     else:
         output.write_text(text, encoding="utf-8")
-        table.write(
-            f"\nwrote {path_text(output)}: put its gates in place of those of robustness.yaml, or extends: {output.name} there\n"
-        )
+        told = f"wrote {path_text(output)}: put its gates in place of those of robustness.yaml, or write there extends: {output.name}"
+        table.writelines(f"{line}\n" for line in ("", *_wrapped(told)))
     return int(not proposals[0].gate or any(proposal.doubts for proposal in proposals))
 
 

@@ -15,7 +15,7 @@ from pytest_robustness.image_sets import Decoded, ImageSet
 from pytest_robustness.model_checks import Found, ModelChecks
 from pytest_robustness.models import LoadedModel
 from pytest_robustness.profiles import Profile
-from pytest_robustness.records import Doubt, Outcome
+from pytest_robustness.records import Doubt, Outcome, printable
 from pytest_robustness.robustness import Robustness
 from pytest_robustness.starting.proposing import Judge, Proposal
 from pytest_robustness.starting.subject import How, Subject, asked
@@ -67,7 +67,7 @@ def tried(subject: Subject, how: How, *, folder: Path, terminal: TextIO) -> Trie
             raise InputError(next(iter(bad.values())))
         chosen = frozenset(Profile("init", images=_LOOKED).sample(good, how.seed))
         robustness = Robustness(engine, album=Album(limit=0), sample=lambda ids: [own for own in ids if own in chosen])
-        sure = _SURE if len(chosen) == len(images) else _SURER
+        sure = _SURE if len(chosen) == len(good) else _SURER
         judge = Judge(robustness, confidence=sure, places=2)
         with _said_of_classes():
             guess = judge.guess
@@ -89,7 +89,7 @@ def tried(subject: Subject, how: How, *, folder: Path, terminal: TextIO) -> Trie
         (
             "clean accuracy",
             f"{sum(own.correct for own in outcomes) / len(outcomes):.3g} ({sum(own.correct for own in outcomes)} of {len(outcomes)}"
-            f"{' images' if len(chosen) == len(images) else f' images, a sample of {len(images):,}'}); {guess}",
+            f"{' images' if len(chosen) == len(good) else f' images, a sample of {len(good):,}'}); {guess}",
         ),
     )
     order = _of_order(outcomes)
@@ -106,13 +106,13 @@ def _with_classes(model: LoadedModel, images: ImageSet, subject: Subject) -> tup
     if "classes" in subject.images:
         return images, (), f"as {subject.images['classes']} has them"
     if not model.classes:
-        return images, (), "the order of the folders' names, as the model names none"
+        return images, (), "the images' own, as the model names none"
     if images.classes == model.classes:
         return images, (), "the model's"
     if not set(images.classes) <= set(model.classes) and len(images.classes) != len(model.classes):
         check_order(images.classes, model.classes, images.name)
     if not set(images.classes) <= set(model.classes):
-        return images, (), "the folders', which the model calls otherwise"
+        return images, (), "the images' own, which the model calls otherwise"
     named = Subject(subject.model, {**subject.images, "classes": list(model.classes)})
     return named.load_images(), model.classes, f"the model's, in {CLASSES_FILE}"
 
@@ -126,7 +126,7 @@ def _said_of_classes() -> Iterator[None]:
         if "expected float logits of shape" not in str(error):
             raise
         raise InputError(
-            f"{error}: list them in the model's order, one on each line of a text file, and name it by --classes"
+            f"{error}; a text file with a class on each line, in the model's order, is named by --classes"
         ) from None
 
 
@@ -192,4 +192,4 @@ def _doubts(checks: ModelChecks, proposals: Sequence[Proposal]) -> Sequence[Doub
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    return ", ".join(map(printable, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
