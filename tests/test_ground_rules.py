@@ -211,6 +211,7 @@ FLOORS = {
     "starting": 0,
     "starting.commands": 24,
     "starting.drafting": 22,
+    "starting.files": 2,
     "starting.finding": 6,
     "starting.init": 23,
     "starting.measure": 22,

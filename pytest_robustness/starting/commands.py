@@ -64,8 +64,6 @@ def _run(command: Any, given: argparse.Namespace) -> int:
         status: int = command(given)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
-    except OSError as error:
-        sys.stderr.write(f"could not write {error.filename}: {error.strerror}\n")
     except KeyboardInterrupt:
         sys.stderr.write("stopped; answers are kept, and the same command goes on from here\n")
     else:

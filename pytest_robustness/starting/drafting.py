@@ -15,7 +15,7 @@ SCHEMA_FILE = "robustness.schema.json"
 """What lets an editor complete and check the file of gates."""
 
 MARK = "CHANGE ME"
-"""What stands where nobody knows what should."""
+"""What stands in place of a source that nobody named."""
 
 _WIDTH = 100
 _UNMEASURED = "0.5"
@@ -79,9 +79,9 @@ def tests_text(share: float) -> str:
 
 
 def gates_text(subject: Subject, how: How, proposals: Sequence[Proposal] = ()) -> str:
-    """robustness.yaml: of what nobody named, a marked place; without proposals, gates whose thresholds are not measured yet."""
-    lines = [f"# yaml-language-server: $schema={SCHEMA_FILE}", *_section("model", _MODEL, subject), ""]
-    lines += [*_section("images", _IMAGES, subject), ""]
+    """robustness.yaml; without proposals, gates whose thresholds are not measured yet."""
+    lines = [f"# yaml-language-server: $schema={SCHEMA_FILE}", *_section("model", _MODEL, subject)]
+    lines += _section("images", _IMAGES, subject)
     lines += [f"{own.name}: {said}" for own in fields(how) if (said := getattr(how, own.name)) != own.default]
     lines += [*_comment(_GATES, ""), "gates:"]
     if proposals:
@@ -94,12 +94,8 @@ def gates_text(subject: Subject, how: How, proposals: Sequence[Proposal] = ()) -
     return "\n".join(lines) + "\n"
 
 
-def _section(name: Literal["model", "images"], about: str, subject: Subject) -> Iterator[str]:
-    yield from _comment(about, "")
-    if getattr(subject, name):
-        yield from subject.lines(name)
-    else:
-        yield f'{name}: "{MARK}"'
+def _section(name: Literal["model", "images"], about: str, subject: Subject) -> list[str]:
+    return [*_comment(about, ""), *subject.lines(name), ""]
 
 
 def _proposed(proposal: Proposal) -> Iterator[str]:

@@ -7,17 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_robustness.config.schema import config_schema_text
-from pytest_robustness.errors import InputError
 from pytest_robustness.starting.drafting import MARK, SCHEMA_FILE, gates_text, tests_text
+from pytest_robustness.starting.files import check_free, write
 from pytest_robustness.starting.finding import found_images, found_models, found_weights
 from pytest_robustness.starting.proposing import Proposal
 from pytest_robustness.starting.subject import How, Subject, importable
 from pytest_robustness.starting.trying import CLASSES_FILE, Tried, tried
+from pytest_robustness.stats import upper_bound
 
 __all__ = ["init"]
 
 _WIDTH = 80
 _LABEL = 16
+_SURE = 0.999
 _GATES, _TESTS = "robustness.yaml", "test_robustness.py"
 
 
@@ -28,31 +30,27 @@ def init(folder: Path, subject: Subject, how: How, *, force: bool = False) -> in
     be changed first. Raises InputError, with nothing written, for files that are there, unless `force` replaces them, and for a model
     or images that can't be loaded.
     """
-    _check_free(folder, (_GATES, _TESTS, SCHEMA_FILE), force=force)
+    if not force:
+        check_free(folder / name for name in (_GATES, _TESTS, SCHEMA_FILE))
     subject, missing = _completed(subject, folder)
     with importable(folder):
         if missing:
-            for name in ("model", "images"):
-                if getattr(subject, name):
-                    getattr(subject, f"load_{name}")()
+            # What is named may be wrong all the same.
+            if subject.model["source"] != MARK:
+                subject.load_model()
+            if subject.images["source"] != MARK:
+                subject.load_images()
             found = Tried(subject, (), (), (), (), tuple(missing))
         else:
             found = tried(subject, how, folder=folder, terminal=sys.stdout)
     files = dict(_files(found, how))
-    _check_free(folder, files, force=force)
+    if not force:
+        check_free(folder / name for name in files)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write(folder / name, text)
     for line in _told(found, files):
         sys.stdout.write(f"{line}\n")
     return int(bool(found.changes))
-
-
-def _check_free(folder: Path, names: Sequence[str] | Mapping[str, str], *, force: bool) -> None:
-    there = [name for name in names if (folder / name).exists()]
-    if there and not force:
-        raise InputError(
-            f"{', '.join(there)}: expected no such file yet, got one; nothing was written: go on with what is there, or replace it by --force"
-        )
 
 
 def _completed(subject: Subject, folder: Path) -> tuple[Subject, list[str]]:
@@ -70,7 +68,7 @@ def _completed(subject: Subject, folder: Path) -> tuple[Subject, list[str]]:
             missing.append(
                 f"model: {hint}; name it in {_GATES}, where it says {MARK}, or start again with --model and --force"
             )
-            model = {}
+            model = {"source": MARK, **model}
     if "source" not in images:
         found = found_images(folder)
         if len(found) == 1:
@@ -80,7 +78,7 @@ def _completed(subject: Subject, folder: Path) -> tuple[Subject, list[str]]:
             missing.append(
                 f"images: {hint}; name them in {_GATES}, where it says {MARK}, or start again with --images and --force"
             )
-            images = {}
+            images = {"source": MARK, **images}
     return Subject(model, images), missing
 
 
@@ -95,10 +93,11 @@ def _files(found: Tried, how: How) -> Iterator[tuple[str, str]]:
 def _left(proposals: Sequence[Proposal]) -> float:
     """The share of the accuracy that noise leaves for sure, to a tenth; one half where nothing was measured."""
     rows = [proposal.rows[0] for proposal in proposals[:2] if proposal.rows]
-    if len(rows) < 2 or not rows[0].k:
+    if len(rows) < 2:
         return 0.5
     clean, noisy = rows
-    return max(1, math.floor(10 * noisy.bound * clean.n / clean.k)) / 10
+    most = upper_bound(clean.k, clean.n, confidence=_SURE)
+    return max(1, math.floor(10 * noisy.bound / most)) / 10
 
 
 def _told(found: Tried, files: Mapping[str, str]) -> Iterator[str]:

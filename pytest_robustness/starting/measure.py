@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pytest_robustness.engine import Engine
-from pytest_robustness.errors import InputError
 from pytest_robustness.records import path_text
 from pytest_robustness.robustness import Robustness
+from pytest_robustness.starting.files import check_free, write
 from pytest_robustness.starting.proposing import Judge, Proposal, Row
 from pytest_robustness.starting.subject import How, Subject, asked, declared_subject, importable
 from pytest_robustness.starting.trials import Trial, all_trials
@@ -42,15 +42,12 @@ def measure(
 ) -> int:
     """Measure the model and the images of a file of gates, or of a `subject` where it names them, and write gates with thresholds.
 
-    `options` are fields of `How`, and stand before those in the file.
-    The table goes to standard output and the gates to `output`; without one, the gates go to standard output and the table to standard
+    `options` are fields of `How`, and stand before those in the file. The table goes to standard output and the gates to `output`; without one, the gates go to standard output and the table to standard
     error. Returns 0, or 1 where no threshold can be proposed for the clean images or an attack is in doubt: what is to be done is said.
     Raises InputError for what can't be read or evaluated, and for an `output` that is there already, unless `force` replaces it.
     """
-    if output is not None and output.exists() and not force:
-        raise InputError(
-            f"{path_text(output)}: expected a file that is not there yet, got one; name another, or replace it by --force"
-        )
+    if output is not None and not force:
+        check_free([output])
     table = sys.stdout if output is not None else sys.stderr
     folder = Path() if subject.model else file.parent
     with contextlib.ExitStack() as stack:
@@ -64,13 +61,13 @@ def measure(
             model, images, how = document.model.load(), document.images.load(), How().over(document.options)
         how = dataclasses.replace(how, **options)
         engine = stack.enter_context(asked(model, images, how, folder=folder, terminal=table))
-        trials = all_trials(overlay, seen_from=Path() if output is None else output.parent)
+        trials = all_trials(overlay, seen_from=folder if output is None else output.parent)
         proposals = _measured(engine, trials, table)
     text = "".join(f"{line}\n" for line in _gates(proposals, engine))
     if output is None:
         sys.stdout.write(text)
     else:
-        output.write_text(text, encoding="utf-8")
+        write(output, text)
         told = f"wrote {path_text(output)}: put its gates in place of those of robustness.yaml, or write there extends: {output.name}"
         table.writelines(f"{line}\n" for line in ("", *_wrapped(told)))
     return int(not proposals[0].gate or any(proposal.doubts for proposal in proposals))
@@ -131,9 +128,6 @@ def _gates(proposals: Sequence[Proposal], engine: Engine) -> Iterator[str]:
 def _gate(proposal: Proposal) -> Iterator[str]:
     """The gate of a proposal with its name, and what was measured as a comment."""
     seen = ", ".join(f"{row.k} of {row.n}" for row in proposal.rows)
-    yield (
-        f"  {proposal.trial.name}: # {proposal.trial.asks}: {seen}"
-        if proposal.trial.stress is not None
-        else f"  {proposal.trial.name}: # {seen}"
-    )
+    about = f"{proposal.trial.asks}: " if proposal.trial.stress is not None else ""
+    yield f"  {proposal.trial.name}: # {about}{seen}"
     yield from (f"    {line}" for line in proposal.gate)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pytest_robustness.classes import check_order
+from pytest_robustness.engine import Engine
 from pytest_robustness.errors import InputError
 from pytest_robustness.image_sets import Decoded, ImageSet
 from pytest_robustness.model_checks import Found, ModelChecks
@@ -17,7 +18,7 @@ from pytest_robustness.models import LoadedModel
 from pytest_robustness.profiles import Profile
 from pytest_robustness.records import Doubt, Outcome, printable
 from pytest_robustness.robustness import Robustness
-from pytest_robustness.starting.proposing import Judge, Proposal
+from pytest_robustness.starting.proposing import Guess, Judge, Proposal
 from pytest_robustness.starting.subject import How, Subject, asked
 from pytest_robustness.starting.trials import first_trials
 from pytest_robustness.views import Album
@@ -37,9 +38,10 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a first try: `facts` by their names, `proposals` for gates, `notes` on what is left out, `changes` that have to be made.
+    """What came of a first try: `facts` by name, `proposals` for gates, `notes` on those left out, `changes` that have to be made.
 
-    Where the clean images promise no threshold, there are no proposals. `classes` are to be written to `CLASSES_FILE`, which `subject` then names; empty where the images' own are the model's.
+    Where the clean images promise no threshold, there are no proposals. `classes` are to be written to `CLASSES_FILE`, which `subject`
+    then names; empty where the images' own are the model's.
     """
 
     subject: Subject
@@ -79,19 +81,7 @@ def tried(subject: Subject, how: How, *, folder: Path, terminal: TextIO) -> Trie
             notes = tuple(judge.notes([dataclasses.replace(own, doubts=()) for own in proposals]))
         outcomes = robustness.accuracy().evaluation.outcomes
         doubts = _doubts(ModelChecks(engine), proposals)
-        run = engine.provenance
-        shape = tuple(engine.images.batch(good[:1]).images.shape)
-    facts = (
-        ("model", f"{run.model}, {len(images.classes):,} classes, on {run.device}"),
-        ("classes", f"{_some(images.classes)}: {origin}"),
-        ("images", f"{run.amount} of {run.images}, {shape[3]} x {shape[2]} pixels"),
-        ("preprocessing", run.preprocessing),
-        (
-            "clean accuracy",
-            f"{sum(own.correct for own in outcomes) / len(outcomes):.3g} ({sum(own.correct for own in outcomes)} of {len(outcomes)}"
-            f"{' images' if len(chosen) == len(good) else f' images, a sample of {len(good):,}'}); {guess}",
-        ),
-    )
+        facts = tuple(_facts(engine, origin, outcomes, len(good), guess))
     order = _of_order(outcomes)
     changes = [*_of_images(bad, len(images)), *order]
     changes += [f"{doubt.check}: {doubt.said}; {doubt.remedy}" for doubt in doubts]
@@ -99,6 +89,21 @@ def tried(subject: Subject, how: How, *, folder: Path, terminal: TextIO) -> Trie
         changes += [] if order else notes
         return Tried(subject, classes, facts, (), (), tuple(changes))
     return Tried(subject, classes, facts, proposals, notes, tuple(changes))
+
+
+def _facts(
+    engine: Engine, origin: str, outcomes: Sequence[Outcome], usable: int, guess: Guess
+) -> Iterator[tuple[str, str]]:
+    """What there is, by name; `origin` is who named the classes, and `usable` how many images could be asked about."""
+    run, images = engine.provenance, engine.images
+    yield "model", f"{run.model}, {len(images.classes):,} classes, on {run.device}"
+    yield "classes", f"{_some(images.classes)}: {origin}"
+    height, width = images.batch([outcomes[0].image]).images.shape[2:]
+    yield "images", f"{run.amount} of {run.images}, {width} x {height} pixels"
+    yield "preprocessing", run.preprocessing
+    k, n = sum(outcome.correct for outcome in outcomes), len(outcomes)
+    sampled = f", a sample of {usable:,}" if n < usable else ""
+    yield "clean accuracy", f"{k / n:.3g} ({k} of {n} images{sampled}); {guess}"
 
 
 def _with_classes(model: LoadedModel, images: ImageSet, subject: Subject) -> tuple[ImageSet, tuple[str, ...], str]:
@@ -148,7 +153,7 @@ def _of_images(bad: Mapping[str, str], n: int) -> list[str]:
     first = next(iter(bad.values()))
     todo = "mend or remove them, or leave them out by on_bad_image: skip, below images: in robustness.yaml"
     if "give the image set resize=" in first:
-        todo = "start again with --resize and --crop, in pixels"
+        todo = "start again with --resize and --crop, in pixels, and --force"
         first = first.partition("; give the image set")[0]
     return [f"{len(bad)} of {n} images can't be used: {first}; {todo}"]
 
