@@ -195,6 +195,14 @@ def test_files_that_are_there_are_never_replaced_but_by_force(
             "class on each line, in the model's order, is named by --classes",
         ),
         (
+            "--model brightness:Sorted --images images --classes dark,bright",
+            "dark,bright: expected a YAML file with classes, could not read it: No such file or directory",
+        ),
+        (
+            "--model brightness:Sorted --images images --seed -1",
+            "seed: expected a whole number >= 0, got -1",
+        ),
+        (
             "--model brightness:named --images twelve",
             "twelve: expected the model's classes, got 1 of 2 that it does not have: 'Bright'; did you mean 'bright'?; give the image set "
             "classes= in the model's order, by the model's names",

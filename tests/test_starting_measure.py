@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_robustness import Engine, Robustness
+from pytest_robustness import Blend, Engine, Robustness
 from pytest_robustness.__main__ import main
 from pytest_robustness.attacks import FGSM
 from pytest_robustness.starting import measure
@@ -113,7 +113,11 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
         Trial("clean accuracy", "clean"),
         Trial("fgsm", "one step", FGSM(), "FGSM", ("1/255", "2/255")),
     )
-    monkeypatch.setattr(measure, "all_trials", lambda *arguments, **settings: few)
+
+    def all_trials(overlay: Path | None, **settings: Path) -> tuple[Trial, ...]:
+        return few if overlay is None else (Trial("overlay", "overlay", Blend(overlay)),)
+
+    monkeypatch.setattr(measure, "all_trials", all_trials)
 
 
 def answered(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -216,6 +220,16 @@ def test_options_that_can_not_be_are_told_by_their_line(
             "robustness.yaml --model brightness:Brightness --images images",
             "expected --model and --images with what belongs to them, or the name of a file that has both, got a part of it; name both of "
             "them, or the file alone",
+        ),
+        (
+            SUBJECT,
+            "--output none/proposed.yaml",
+            "none/proposed.yaml: expected a folder that is there, found none; make it first",
+        ),
+        (
+            SUBJECT,
+            "--overlay none.png",
+            "none.png: expected an image file, found none; check the path",
         ),
         (
             SUBJECT.replace(":Brightness", ":Brightnes"),

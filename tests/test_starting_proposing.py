@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pytest_robustness import Blend, Engine, GaussianNoise, Robustness, SmoothingVote, image_folder
+from pytest_robustness.starting import proposing
 from pytest_robustness.starting.proposing import Guess, Judge
 from pytest_robustness.starting.trials import Trial
 from pytest_robustness.stats import lower_bound
@@ -60,3 +61,11 @@ def test_a_vote_needs_both_of_its_thresholds(project: pytest.Pytester) -> None:
     assert sure.propose(vote).thresholds == ()
     assert [row.threshold for row in sure.propose(vote).rows] == ["", "0.316"]
     assert sure.propose(CLEAN).gate == []
+
+
+def test_a_vote_that_accepts_nothing_is_left_out(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposing, "accepted", lambda outcomes: 0)
+    own = judge(project)
+    proposal = own.propose(Trial("vote", "vote", GaussianNoise(), "GaussianNoise", ("0.05",), SmoothingVote()))
+    assert proposal.gate == []
+    assert list(own.notes([proposal])) == ["vote is left out: the vote accepts none of the images"]

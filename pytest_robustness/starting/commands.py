@@ -46,7 +46,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_subject(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", metavar="SOURCE", help="torchvision:resnet18, a file, package.module:function")
-    command.add_argument("--weights", metavar="FILE", help="weights in place of the model's own")
+    command.add_argument("--weights", type=Path, metavar="FILE", help="weights in place of the model's own")
     command.add_argument("--mean", nargs=3, type=float, metavar=("R", "G", "B"), help="what the model takes away")
     command.add_argument("--std", nargs=3, type=float, metavar=("R", "G", "B"), help="what the model divides by")
     command.add_argument("--resize", type=int, metavar="PIXELS", help="the short side that images are resized to")
@@ -54,7 +54,7 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
         "--crop", type=int, metavar="PIXELS", help="the side of the square that is cut from the centre"
     )
     command.add_argument("--images", metavar="PATH", help="a folder with one folder per class, or a manifest")
-    command.add_argument("--classes", metavar="FILE", help="a file with the model's classes in its order")
+    command.add_argument("--classes", type=Path, metavar="FILE", help="a file with the model's classes in its order")
     command.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     command.add_argument("--seed", type=int, metavar="N", help="seed of all noise (default: 0)")
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from pytest_robustness.engine import Engine
 from pytest_robustness.records import path_text
 from pytest_robustness.robustness import Robustness
-from pytest_robustness.starting.files import check_free, write
+from pytest_robustness.starting.files import check_folder, check_free, write
 from pytest_robustness.starting.proposing import Judge, Proposal, Row
 from pytest_robustness.starting.subject import How, Subject, asked, declared_subject, importable
 from pytest_robustness.starting.trials import Trial, all_trials
@@ -46,8 +46,10 @@ def measure(
     error. Returns 0, or 1 where no threshold can be proposed for the clean images or an attack is in doubt: what is to be done is said.
     Raises InputError for what can't be read or evaluated, and for an `output` that is there already, unless `force` replaces it.
     """
-    if output is not None and not force:
-        check_free([output])
+    if output is not None:
+        check_folder(output)
+        if not force:
+            check_free([output])
     table = sys.stdout if output is not None else sys.stderr
     folder = Path() if subject.model else file.parent
     with contextlib.ExitStack() as stack:

@@ -55,17 +55,23 @@ class Subject:
 def _scalar(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_scalar(own) for own in value)}]"
+    if isinstance(value, Path):
+        value = value.as_posix()
     return f"{value:g}" if isinstance(value, (int, float)) else yaml_text(str(value))
 
 
 @dataclass(frozen=True)
 class How:
-    """How a model is asked: the options of a run that decide over numbers."""
+    """How a model is asked: the options of a run that decide over numbers. Raises InputError for a seed below 0."""
 
     device: str = "auto"
     seed: int = 0
     batch_size: int | Literal["auto"] = "auto"
     precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed: expected a whole number >= 0, got {self.seed}")
 
     def over(self, options: Mapping[str, Written]) -> "How":
         """The same, with what the options of a file say. Raises InputError, with file and line, for what they can't be."""
