@@ -322,8 +322,12 @@ def test_answers_are_kept_where_pytest_keeps_them(start: pytest.Pytester, monkey
         return Robustness(engine, **settings)
 
     monkeypatch.setattr(measure, "Robustness", noticed)
-    for _ in range(2):
-        assert main(["measure"]) == 0
+    # Of one project, whose root has the ini file.
+    Path("release").mkdir()
+    text = SUBJECT.replace("source: images", f"source: {start.path / 'images'}")
+    Path("release/robustness.yaml").write_text(text, encoding="utf-8")
+    for file in ("robustness.yaml", "release/robustness.yaml"):
+        assert main(["measure", file]) == 0
     assert [bool(engine.computed) for engine in engines] == [True, False]
     assert (start.path / ".pytest_cache" / ".gitignore").read_text(encoding="utf-8") == "*\n"
     # As pytest's plugin has it.

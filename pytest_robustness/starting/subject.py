@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
@@ -25,6 +25,8 @@ from pytest_robustness.starting.trials import yaml_text
 
 __all__ = ["How", "Subject", "asked", "declared_subject", "importable"]
 
+# By which pytest knows the root of a project: https://docs.pytest.org/en/stable/reference/customize.html
+_ROOTS = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py")
 _PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
@@ -159,11 +161,11 @@ def asked(model: LoadedModel, images: ImageSet, how: How, *, folder: Path, termi
 
 
 def _kept(folder: Path) -> Path:
-    """Where pytest keeps answers: the cache of a folder above that has one, else that of this one."""
-    above: Sequence[Path] = (folder.absolute(), *folder.absolute().parents)
-    cache = next((own / ".pytest_cache" for own in above if (own / ".pytest_cache").is_dir()), None)
-    if cache is None:
-        cache = folder.absolute() / ".pytest_cache"
+    """Where pytest keeps answers that is run in this folder: in the cache of its root, as far as files tell it."""
+    above = (folder.absolute(), *folder.absolute().parents)
+    root = next((own for own in above if any((own / name).is_file() for name in _ROOTS)), above[0])
+    cache = root / ".pytest_cache"
+    if not cache.exists():
         with contextlib.suppress(OSError):
             cache.mkdir()
             # As pytest does: nobody's repository is to have it.
