@@ -57,6 +57,7 @@ class Group:
 GROUPS: Mapping[str, Group] = {
     "pytest hooks": Group("hooks and fixtures", "plugin", 660, 84),
     "command line": Group("what needs no session", "__main__", 440, 84, 40),
+    "first gates": Group("init and measure", "starting starting.", 440, 166),
     "gates in YAML": Group("read with their lines, collected", "config config.", 550, 248, 30),
     "one session": Group(
         "options, order, workers, files",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         autoattack_like,
         foreign,
     )
+    from pytest_robustness.config.declared import declared_images, declared_model
     from pytest_robustness.corruptions import Corruption
     from pytest_robustness.curves import transparencies
     from pytest_robustness.defenses import RandomizedSmoothing, SmoothingVote, Vote
@@ -130,6 +131,8 @@ __all__ = [
     "WorstCase",
     "ZoomBlur",
     "autoattack_like",
+    "declared_images",
+    "declared_model",
     "fixed",
     "foreign",
     "hf_dataset",
@@ -200,6 +203,8 @@ _HOMES = {
     "WorstCase": "attacks",
     "ZoomBlur": "perturbations",
     "autoattack_like": "attacks",
+    "declared_images": "config.declared",
+    "declared_model": "config.declared",
     "fixed": "perturbations",
     "foreign": "attacks",
     "hf_dataset": "hub_datasets",

@@ -1,4 +1,4 @@
-"""`python -m pytest_robustness merge`, `report`, `compare` and `schema`: what is done with results, and said of files, when no test runs."""
+"""`python -m pytest_robustness init`, `measure`, `merge`, `report`, `compare` and `schema`: what is done when no test runs."""
 
 import argparse
 import dataclasses
@@ -16,6 +16,7 @@ from pytest_robustness.report.files import written
 from pytest_robustness.report.releases import comparison_lines
 from pytest_robustness.report.text import gate_table
 from pytest_robustness.results import Results
+from pytest_robustness.starting.commands import add_commands
 
 __all__ = ["main"]
 
@@ -24,13 +25,17 @@ _OK, _FAILED, _REFUSED, _NOT_WRITTEN, _NOTHING = 0, 1, 2, 3, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Join the results of shards, show results again, compare two, or say what they look like; returns pytest's exit status.
+    """Start a project, join the results of shards, show results again, compare two, or say what they look like; returns pytest's exit status.
 
     0 where every gate passed, 1 where one did not or, with --partial, where shards are missing, 2 for results that don't
     belong together, 3 where a file can't be written, 5 where no gate was judged. Of a comparison, 0 where nothing is worse than is
-    allowed, 1 where something is or where the run did not finish, 5 where there is nothing to compare.
+    allowed, 1 where something is or where the run did not finish, 5 where there is nothing to compare. Of a start, 0 where pytest may
+    follow, 1 where something has to be changed first, 2 where nothing was done.
     """
     given = _parser().parse_args(arguments)
+    if given.run is not None:
+        status: int = given.run(given)
+        return status
     if given.results is None:
         sys.stdout.write(_schema_text(config=given.config))
         return _OK
@@ -92,7 +97,9 @@ def _schema_text(*, config: bool) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_robustness")
-    commands = parser.add_subparsers(required=True, metavar="merge|report|compare|schema")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(required=True, metavar="init|measure|merge|report|compare|schema")
+    add_commands(commands)
     again = commands.add_parser(
         "report",
         help="show results again, in other formats",

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -340,6 +341,49 @@ def test_the_files_of_the_page_on_yaml_run_as_they_stand(project: pytest.Pyteste
         results = Results.from_json((project.path / "out.json").read_text(encoding="utf-8"))
         assert [own.reason for own in results.verdicts if own.status == "error"] == []
     assert results.profile == "release"
+
+
+def test_the_page_on_starting_shows_what_is_printed_and_ends_green(
+    project: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    page = (ROOT / "docs" / "starting.md").read_text(encoding="utf-8")
+    (project.path / "conftest.py").unlink()
+    (project.path / "images").rename(project.path / "photos")
+    (project.path / "white.png").rename(project.path / "zebra.png")
+    (project.path / "my_project.py").write_text(
+        "import torch\nfrom brightness import Brightness\n"
+        "class Model(torch.nn.Module):\n    def forward(self, images): return Brightness()(images).flip(1)\n"
+        "def load_model(): return Model()\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(project.path)
+    # Which source files the name of an answer depends on is tested elsewhere, and takes most of the time.
+    monkeypatch.setattr("pytest_robustness.fingerprint._code", lambda modules: b"")
+    # Other pages have another module of this name.
+    sys.modules.pop("my_project", None)
+    request.addfinalizer(lambda: sys.modules.pop("my_project", None))
+    init, run, measure = (line.split() for line in re.findall(r"```console\n(.*?)\n```", page))
+    assert main(init[3:]) == 0
+    printed = [capsys.readouterr().out]
+    project.runpytest_inprocess("-p", "no:randomly", *run[1:]).assert_outcomes(passed=6)
+    capsys.readouterr()
+    assert main(measure[3:]) == 0
+    printed.append(capsys.readouterr().out)
+    assert re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL) == printed
+    (gates,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert gates in (project.path / "proposed.yaml").read_text(encoding="utf-8")
+
+
+def test_the_page_on_starting_names_every_option_of_init(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "starting.md").read_text(encoding="utf-8")
+    for command in ("init", "measure"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        for option in re.findall(r"(--[a-z]+)", capsys.readouterr().out):
+            assert option == "--help" or option in page, option
 
 
 def test_the_page_on_yaml_has_every_gate_with_its_arguments() -> None:

@@ -17,10 +17,11 @@ PACKAGE = Path(pytest_robustness.__file__).parent
 
 # A module may import modules of lower floors only.
 FLOORS = {
-    "__main__": 21,
+    "__main__": 25,
     "charts": 0,
     "config": 0,
     "config.collecting": 20,
+    "config.declared": 20,
     "config.documents": 19,
     "config.extending": 3,
     "config.gates": 18,
@@ -207,6 +208,17 @@ FLOORS = {
     "scheduling": 7,
     "session": 19,
     "plugin": 22,
+    "starting": 0,
+    "starting.commands": 24,
+    "starting.drafting": 22,
+    "starting.files": 2,
+    "starting.finding": 6,
+    "starting.init": 23,
+    "starting.measure": 22,
+    "starting.proposing": 18,
+    "starting.subject": 20,
+    "starting.trials": 9,
+    "starting.trying": 21,
 }
 
 # What stands for each library that is not meant to spread.

@@ -19,7 +19,7 @@ from pytest_robustness.models import LoadedModel, load_model
 from pytest_robustness.records import path_text
 from pytest_robustness.settings import Written
 
-__all__ = ["SECTIONS", "Document", "Source", "image_settings", "model_settings", "read_document"]
+__all__ = ["SECTIONS", "Document", "Source", "image_settings", "model_settings", "read_document", "read_sources"]
 
 SECTIONS: Mapping[str, str] = {
     "extends": "files, relative to this one, that this one adds to: a path or a list of paths",
@@ -75,6 +75,18 @@ def read_document(path: Path) -> Document:
     ]
     _, options, model, images, gates = gathered(steps)
     return Document(options, model, images, gates)
+
+
+def read_sources(path: Path) -> Document:
+    """The file with what it extends as `read_document` has it, but for its gates, which may be wrong or missing."""
+    entries = extended(path).mapping("a mapping with model and images")
+    steps: Sequence[Callable[[], Any]] = [
+        functools.partial(options_of, entries),
+        functools.partial(_model, entries),
+        functools.partial(_images, entries),
+    ]
+    options, model, images = gathered(steps)
+    return Document(options, model, images, ())
 
 
 def _check_keys(entries: Mapping[str, Entry]) -> None:

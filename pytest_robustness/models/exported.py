@@ -26,7 +26,7 @@ from pytest_robustness.models.wanted import Wanted
 from pytest_robustness.preprocessing import Preprocessing
 from pytest_robustness.types import Images, Logits
 
-__all__ = ["OnnxClassifier", "from_export", "from_onnx", "from_torchscript"]
+__all__ = ["OnnxClassifier", "from_export", "from_onnx", "from_torchscript", "is_torchscript"]
 
 # What an archive may hold that nobody unpickles.
 _INERT = re.compile(
@@ -55,11 +55,7 @@ def from_export(wanted: Wanted) -> LoadedModel:
 def from_torchscript(wanted: Wanted) -> LoadedModel:
     """A TorchScript file; its preprocessing is what is declared."""
     path = _file(wanted)
-    try:
-        names = [name.partition("/")[2] for name in zipfile.ZipFile(path).namelist()]
-    except zipfile.BadZipFile:
-        names = []
-    if not any(name.startswith("code/") for name in names):
+    if not is_torchscript(path):
         raise InputError(
             f"{path}: expected a TorchScript file, got something else; weights alone need an architecture: torchvision:resnet50 with "
             f"state={path.name}"
@@ -73,6 +69,15 @@ def from_torchscript(wanted: Wanted) -> LoadedModel:
         raise InputError(
             f"{path}: expected a whole TorchScript file, got one that can't be loaded ({_first(error)})"
         ) from None
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive with code, as TorchScript's are and those of weights alone are not."""
+    try:
+        names = [name.partition("/")[2] for name in zipfile.ZipFile(path).namelist()]
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return any(name.startswith("code/") for name in names)
 
 
 def from_onnx(wanted: Wanted) -> LoadedModel:
