@@ -1,12 +1,15 @@
 """Settings of the whole test suite."""
 
 import os
+import sys
 
 # Two cores serve the suite and its xdist workers; threads on top only make it slower. Also in the processes that
 # tests start: results name the number.
 os.environ["OMP_NUM_THREADS"] = "1"
-# Those processes would compile this package anew each time, and pytest rewrite its assertions.
+# Those processes would compile this package anew each time, and pytest rewrite its assertions. This one writes none: a
+# module that a test writes twice within a second would be the first one.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = True
 
 # First of all, in this order: in-process pytester runs with torch crash without it.
 import numpy  # noqa: F401
