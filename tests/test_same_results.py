@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_robustness.__main__ import main
+from pytest_robustness.session import Session
 from pytest_robustness.shards import Shard
 from tests.conftest import draw_grey
 
@@ -215,8 +216,12 @@ def test_doubts_are_the_same_in_any_selection_and_on_any_worker(big: pytest.Pyte
     assert sum(asked(big).values()) < 1.5 * sum(single.values())
 
 
-def test_whole_chunks_alone_keep_workers_from_asking_the_same(big: pytest.Pytester) -> None:
+def test_whole_chunks_alone_keep_workers_from_asking_the_same(
+    big: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without anything that they share: each image of each test is met by one worker."""
+    # The conftest does so for workers, and in this process for all tests that follow.
+    monkeypatch.setattr(Session, "store", None)
     with (big.path / "conftest.py").open("a", encoding="utf-8") as conftest:
         conftest.write("\nfrom pytest_robustness.session import Session\nSession.store = None\n")
     selection = ("-k", "holds or vote")
