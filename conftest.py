@@ -6,10 +6,8 @@ import sys
 # Two cores serve the suite and its xdist workers; threads on top only make it slower. Also in the processes that
 # tests start: results name the number.
 os.environ["OMP_NUM_THREADS"] = "1"
-# Those processes would compile this package anew each time, and pytest rewrite its assertions. This one writes none: a
-# module that a test writes twice within a second would be the first one.
+# Those processes would compile this package anew each time, and pytest rewrite its assertions.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = True
 
 # First of all, in this order: in-process pytester runs with torch crash without it.
 import numpy  # noqa: F401
@@ -19,3 +17,5 @@ import torch
 pytest_plugins = ["pytester"]
 
 torch.set_num_threads(1)
+# In this process, a module that a test writes twice within a second would else be the first one.
+sys.dont_write_bytecode = True
