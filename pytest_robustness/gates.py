@@ -1,5 +1,6 @@
 """Gates: what is required of a measurement, and the sentences that say why it passed or failed."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -222,10 +223,15 @@ class CorruptionErrorAtMost:
         worst = sorted(means.items(), key=lambda pair: (-pair[1], pair[0]))[:_NAMED]
         name = "mean error" if plain else "mean corruption error"
         reason = (
-            f"{name} {estimate:.4g}, required <= {self.at_most:g}"
+            f"{name} {estimate:.4g}, required <= {self.at_most:g}{'' if passed else f', above by {estimate - self.at_most:.4g}'}"
             f"\n{'' if plain else f'mean error {measured.mean:.4g}, '}clean error {measured.clean_error:.4g}, {len(measured.clean.outcomes)} images"
             f"\nlargest: {', '.join(f'{name} {error:.4g}' for name, error in worst)}"
         )
+        if not passed:
+            evaluations = [own for found in measured.evaluations.values() for own in found]
+            wrong = Counter(each.image for own in evaluations for each in own.outcomes if not each.correct)
+            often = sorted(wrong.items(), key=lambda pair: (-pair[1], pair[0]))[:_NAMED]
+            reason += f"\nwrong most often: {', '.join(f'{image} ({k} of {len(evaluations)})' for image, k in often)}"
         value, bounded = estimate, True
         if self.confidence is not None:
             # What an image adds at most: with every error that there is.

@@ -75,7 +75,8 @@ class BreaksNoEarlier:
         holding = sum(strength >= self.at_least for strength in held)
         passed = estimate >= self.at_least
         reason = (
-            f"{self.quantile:g} quantile {unit} {strength_text(unit, estimate)}, required >= {strength_text(unit, self.at_least)}\n"
+            f"{self.quantile:g} quantile {unit} {strength_text(unit, estimate)}, required >= {strength_text(unit, self.at_least)}"
+            f"{'' if passed else f', short by {self.at_least - estimate:.4g}'}\n"
             f"{holding} of {len(ladders)} images hold until {required}; {repr(points).partition(': ')[2]}"
         )
         # Those that are wrong when clean last: they are counted, and show nothing of the stress.

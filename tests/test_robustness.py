@@ -337,7 +337,7 @@ def test_a_breaking_point_gate_lets_a_share_of_the_images_break(robustness: Robu
         robustness.assert_breaking_point(white, at_least=0.3, quantile=0.1, levels=3)
     assert str(failed.value) == (
         f"0.1 quantile of the breaking points under {white!r} >= alpha 0.3\n"
-        "0.1 quantile alpha 0.1, required >= 0.3\n"
+        "0.1 quantile alpha 0.1, required >= 0.3, short by 0.2\n"
         "5 of 6 images hold until alpha 0.3; 1 break, 5 never up to alpha 0.3, 0 wrong when clean\n"
         "dark/2.png holds until alpha 0.1 and breaks at 0.2: bright 0.54, dark 0.46\nto do: train with such images, put a defense in front, by robustness.behind(...), or ask for less"
     )

@@ -98,7 +98,7 @@ def test_a_quantile_below_the_bar_names_the_images_that_break_first() -> None:
     verdict = BreaksNoEarlier(0.2, 0.25).judge(BreakingPoints((HELD, BROKE, EARLY, WRONG)))
     assert (verdict.status, verdict.measured, verdict.margin) == ("fail", 0.0, -0.2)
     assert verdict.reason == (
-        "0.25 quantile alpha 0, required >= 0.2\n"
+        "0.25 quantile alpha 0, required >= 0.2, short by 0.2\n"
         "1 of 4 images hold until alpha 0.2; 2 break, 1 never up to alpha 0.3, 1 wrong when clean\n"
         "early.png holds until alpha 0 and breaks at 0.1: dog 0.80, cat 0.20\n"
         "broke.png holds until alpha 0.1 and breaks at 0.2: dog 0.80, cat 0.20\n"
