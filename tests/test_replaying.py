@@ -216,9 +216,12 @@ def test_a_run_that_stopped_early_keeps_what_fell(gated: pytest.Pytester) -> Non
 
 
 def test_under_xdist_the_controller_keeps_and_all_workers_have_one_order(gated: pytest.Pytester) -> None:
-    run(gated, "-n2")
+    run(gated)
     before = known(gated)
     assert len(before) == 3
+    (gated.path / CACHE).unlink()
+    run(gated, "-k", "test_accuracy")
+    assert 0 < len(known(gated)) < 3
     run(gated, "-n2", "--robustness-json=out.json").assert_outcomes(passed=6, failed=2)
     assert known(gated) == before
 
