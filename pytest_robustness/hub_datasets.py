@@ -1,6 +1,5 @@
 """Image sets from Hugging Face datasets that lie on disk; the one door to the library datasets."""
 
-import importlib.util
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,11 +101,12 @@ def _table(given: Any, split: str | None) -> tuple[Any, str]:
     if hasattr(given, "features"):
         return given, f"{type(given).__name__} {given.split}" if given.split else type(given).__name__
     path = Path(given)
-    if importlib.util.find_spec("datasets") is None:
+    try:
+        import datasets
+    except ImportError as error:
         raise InputError(
-            f"{path}: expected the library datasets, it is not installed; pip install 'pytest-robustness[hf-datasets]'"
-        )
-    import datasets
+            f"{path}: expected datasets to be installed ({error}); pip install 'pytest-robustness[hf-datasets]'"
+        ) from None
 
     if not path.is_dir():
         raise InputError(f"{path}: expected the folder of a dataset, found no folder; check the path")

@@ -162,9 +162,9 @@ def test_a_vision_transformer_has_no_last_stage_of_maps_but_a_layer_can_be_named
         "take AttentionRollout() for a vision transformer, or name one of its layers with maps: 'conv_proj'",
         lambda: GradCAM().explain(model, images, of, streams(1)),
     )
-    assert torch.equal(
-        heats(GradCAM(layer="conv_proj"), model, images, of), of_captum(model, model.conv_proj, images, of)
-    )
+    # With an older torch the two differ in the last digits of heats of 1e-8.
+    own, captums = heats(GradCAM(layer="conv_proj"), model, images, of), of_captum(model, model.conv_proj, images, of)
+    assert torch.allclose(own, captums, rtol=1e-4, atol=1e-10)
     assert AttentionRollout().explain(model, images, of, streams(1))[0].heat.believable
 
 

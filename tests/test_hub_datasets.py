@@ -1,5 +1,6 @@
 """Hugging Face datasets, written here by the library itself and read from disk."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pytest_robustness.loading import image_folder
 from .test_images import noise, saved
 from .test_loading import ids
 
-datasets = pytest.importorskip("datasets")
+datasets = pytest.importorskip("datasets", exc_type=ImportError)
 CLASSES = ["okapi", "zebra"]
 
 
@@ -144,11 +145,12 @@ def test_folders_that_are_no_dataset_are_told(tmp_path: Path) -> None:
 
 
 def test_without_the_library_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError) as error:
         hf_dataset(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}: expected the library datasets, it is not installed; pip install 'pytest-robustness[hf-datasets]'"
+        f"{tmp_path}: expected datasets to be installed (import of datasets halted; None in sys.modules); "
+        "pip install 'pytest-robustness[hf-datasets]'"
     )
 
 

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy
+import PIL
 import pytest
 import torch
 from PIL import Image, ImageOps
@@ -500,6 +501,8 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_file_is_read_by_its_rule_or_refused(tmp_path: Path, name: str) -> None:
     file, mode, options, kind = KINDS[name]
+    if mode == "YCbCr" and int(PIL.__version__.partition(".")[0]) < 12:
+        pytest.skip("an older Pillow can't read what it has written")
     path = tmp_path / file
     colours = Image.fromarray(noise(6, 5, 4 if mode == "RGBA" else 3))
     with contextlib.suppress(ValueError):

@@ -13,7 +13,7 @@ import reference
 from signatures import returned
 
 import pytest_robustness
-from pytest_robustness import InputError, Robustness, __main__
+from pytest_robustness import InputError, Robustness, __main__, plugin
 from pytest_robustness.choosing import marked
 from pytest_robustness.config.documents import SECTIONS, image_settings, model_settings
 from pytest_robustness.config.gates import COMMON, kinds
@@ -51,6 +51,8 @@ def named(text: str) -> list[str]:
 
 def test_the_pages_are_what_the_code_says_now(capsys: pytest.CaptureFixture[str]) -> None:
     """Written by `python docs/reference.py`."""
+    if not hasattr(plugin.robustness, "_get_wrapped_function"):
+        pytest.skip("an older pytest does not tell a fixture's scope from outside")
     assert (reference.main(["--check"]), capsys.readouterr().out) == (0, "")
 
 
