@@ -42,7 +42,7 @@ package: $(READY) ## build sdist and wheel, and try the wheel in an environment 
 	$(BIN)/python -m uv pip install --quiet --python build/empty/bin/python dist/*.whl
 	build/empty/bin/python -P .ci/installed.py
 
-oldest: $(READY) ## the tests that ask for one process only, on the oldest versions of all libraries that are supported
+oldest: $(READY) ## the suite, on the oldest supported versions of all libraries
 	$(PYTHON) -m venv --clear build/oldest
 	$(BIN)/python -m uv pip install --quiet --python build/oldest/bin/python --resolution lowest-direct --editable ".[dev]"
 	build/oldest/bin/python -m pytest -n 2
