@@ -30,7 +30,7 @@ types: $(READY) ## mypy --strict
 	$(BIN)/python -m mypy --strict -p pytest_robustness -p fixtures -p benchmarks -p examples
 
 suite: $(READY) ## the tests, in two processes
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 fixtures-check: $(READY) ## redraw the example pictures in memory and compare them byte by byte
 	$(BIN)/python -m fixtures.draw --check
@@ -45,7 +45,7 @@ package: $(READY) ## build sdist and wheel, and try the wheel in an environment 
 oldest: $(READY) ## the suite, on the oldest supported versions of all libraries
 	$(PYTHON) -m venv --clear build/oldest
 	$(BIN)/python -m uv pip install --quiet --python build/oldest/bin/python --resolution lowest-direct --editable ".[dev]"
-	build/oldest/bin/python -m pytest -n 2
+	build/oldest/bin/python -m pytest -n 2 --dist worksteal
 
 bench: $(READY) ## measure what gates cost, against other libraries and the model alone; BENCH="--quick" tries it out
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable ".[dev,bench]"
