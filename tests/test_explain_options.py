@@ -489,7 +489,7 @@ def test_what_is_shown_does_not_depend_on_the_order_of_the_tests(
     assert written[0] == written[1]
 
 
-def test_two_workers_explain_what_one_process_does(looked_at: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_explain_what_one_process_does(looked_at: pytest.Pytester) -> None:
     looked_at.makepyfile(test_it=HOLDS.replace("0.3, levels=3", "0.6, levels=6") + BOTH + EXPLAINED)
     options = ("--robustness-explain=all", "--robustness-explain-by=lime", "--robustness-explain-most=9")
     run(looked_at, *options, "--robustness-json=one.json")

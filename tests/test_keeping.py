@@ -1,7 +1,6 @@
 """The life of a baseline: created and failed, green, a model that fell back, updated; and who may write it."""
 
 import json
-import os
 
 import pytest
 
@@ -29,9 +28,8 @@ RELEASE = "robustness-baselines/release.json"
 
 
 @pytest.fixture
-def gated(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def gated(project: pytest.Pytester) -> pytest.Pytester:
     """A project with a gate over all images and one for each."""
-    monkeypatch.setenv("PYTHONPATH", str(project.path), prepend=os.pathsep)
     project.makepyfile(test_release=TESTS)
     return project
 

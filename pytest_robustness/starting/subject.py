@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO, cast
+from typing import Any, Literal, TextIO, cast, get_args
 
 from pytest_robustness.cache import OutcomeStore
 from pytest_robustness.config.documents import Document, read_sources
@@ -27,7 +27,7 @@ __all__ = ["How", "Subject", "asked", "declared_subject", "importable"]
 
 # By which pytest knows the root of a project: https://docs.pytest.org/en/stable/reference/customize.html
 _ROOTS = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py")
-_PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+_PRECISIONS = get_args(Precision)
 
 
 @dataclass(frozen=True)
